@@ -1,0 +1,68 @@
+"""Sequences of some users as flat columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Behaviour sequences of n users, columnar: the events of user i are ``offsets[i]:offsets[i + 1]``, oldest first.
+
+    Attributes:
+        rows: int64 (n,), the users' row numbers in the store.
+        offsets: int64 (n + 1,), starting at 0.
+        items: int32 (events,), 1..N.
+        timestamps: int64 (events,) microseconds since 1970 UTC, or None where the store has no times or they were not read.
+        actions: int8 (events,), codes into ``manifest.actions``, or None likewise.
+    """
+
+    rows: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int32]
+    timestamps: npt.NDArray[np.int64] | None = None
+    actions: npt.NDArray[np.int8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """int64 (n,), events of each user."""
+        return np.diff(self.offsets)
+
+    def row_of_event(self) -> npt.NDArray[np.int64]:
+        """int64 (events,), for each event the position 0..n-1 of its user."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+
+def from_table(table: pa.Table, first_row: int) -> Sequences:
+    """Reads the columns of one unit; ``first_row`` is its first row's number in the store."""
+    items = _flat(table, "items")
+    assert items is not None
+    lengths = np.diff(items.offsets.to_numpy())
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+    def values(name: str) -> npt.NDArray[np.generic] | None:
+        column = _flat(table, name)
+        # flatten(), not .values: the latter ignores the slice that a list array may be
+        return None if column is None or column.null_count == len(column) > 0 else column.flatten().to_numpy()
+
+    return Sequences(
+        rows=np.arange(first_row, first_row + table.num_rows, dtype=np.int64),
+        offsets=offsets,
+        items=items.flatten().to_numpy(),
+        timestamps=values("timestamps"),  # type: ignore[arg-type]
+        actions=values("actions"),  # type: ignore[arg-type]
+    )
+
+
+def _flat(table: pa.Table, name: str) -> pa.ListArray | None:
+    if name not in table.column_names:
+        return None
+    column = table.column(name).combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
