@@ -1,0 +1,23 @@
+"""The LightningModule, its callbacks, optimisers and checkpoints."""
+
+from seqrec.training.callbacks import AllocateRanks, KeepPosition, StepMetrics
+from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint
+from seqrec.training.module import VALIDATION_PREFIX, SequenceRecommender
+from seqrec.training.optimizer import OptimizerSettings
+from seqrec.training.selection import BEST, LAST, SelectionSettings, selection_callbacks
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "VALIDATION_PREFIX",
+    "AllocateRanks",
+    "AtomicCheckpointIO",
+    "KeepPosition",
+    "OptimizerSettings",
+    "SelectionSettings",
+    "SequenceRecommender",
+    "StepMetrics",
+    "load_weights",
+    "read_checkpoint",
+    "selection_callbacks",
+]

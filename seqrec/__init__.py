@@ -1,0 +1,1 @@
+"""seqrec: large sequence models for personalised recommendation."""

@@ -1,0 +1,253 @@
+"""The `seqrec` command: one function a verb, no logic of its own.
+
+Heavy packages are imported inside the verbs, so that `seqrec --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seqrec.errors import SeqrecError
+
+app = typer.Typer(
+    name="seqrec",
+    help="Train large sequence models on behaviour logs and turn them into recommenders.",
+    epilog="Start with `seqrec demo`, then `seqrec prepare` on a log of your own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+RecipeFile = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides by dotted path.", show_default=False)
+]
+Trained = Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run folder or bundle.", show_default=False)]
+
+
+@app.command()
+def prepare(
+    logs: Annotated[list[str], typer.Argument(metavar="LOG...|RECIPE", help="Log files or globs; or one recipe.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the store; a recipe says it itself.")] = None,
+    user: Annotated[str, typer.Option(help="Column of the user id.")] = "user",
+    item: Annotated[str, typer.Option(help="Column of the item id.")] = "item",
+    time: Annotated[str, typer.Option(help="Column of the time; `none` for a log without.")] = "time",
+    time_unit: Annotated[str, typer.Option(help="auto, s, ms, us or iso.")] = "auto",
+    action: Annotated[str | None, typer.Option(help="Column of the event type.")] = None,
+    value: Annotated[str | None, typer.Option(help="Column of a number, as rating or price.")] = None,
+    order: Annotated[str | None, typer.Option(help="Numeric column that orders events instead of the time.")] = None,
+    context: Annotated[list[str] | None, typer.Option(help="Further column to keep; repeatable.")] = None,
+    format: Annotated[str, typer.Option(help="auto, csv, tsv, jsonl, parquet or sequences.")] = "auto",
+    header: Annotated[str | None, typer.Option(help="Column names, comma-separated, of files without a header.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Field separator, where it is not the format's own.")] = None,
+    min_user_events: Annotated[int, typer.Option(help="Users with fewer events are left out.")] = 1,
+    min_item_events: Annotated[int, typer.Option(help="Items with fewer events are left out.")] = 1,
+    items: Annotated[str | None, typer.Option(help="Table of item attributes.")] = None,
+    items_id: Annotated[str, typer.Option(help="Its column of item ids.")] = "item_id",
+    items_title: Annotated[str | None, typer.Option(help="Its column of titles.")] = None,
+    items_category: Annotated[str | None, typer.Option(help="Its column of categories.")] = None,
+) -> None:
+    """Clean raw logs and merge them into a sequence store.
+
+    Example: `seqrec prepare events-*.csv.gz --out stores/shop --user visitor --item sku --time ts --action event`
+    """
+    from seqrec.logs import prepare as prepare_store
+
+    if len(logs) == 1 and Path(logs[0]).suffix in (".yaml", ".yml"):
+        from seqrec.recipe import ensure_store, load_recipe
+
+        recipe = load_recipe(logs[0], [f"data.store={out}"] if out else [])
+        if recipe.logs is None:
+            raise typer.BadParameter(f"{logs[0]} has no `logs` section")
+        _show_store(ensure_store(recipe))
+        return
+    if out is None:
+        raise typer.BadParameter("say where the store shall lie", param_hint="--out")
+    columns = {"user": user, "item": item, "time": None if time == "none" else time, "action": action}
+    values: dict[str, Any] = {
+        "sources": logs,
+        "format": format,
+        "columns": columns | {"value": value, "order": order, "context": context or []},
+        "header": header.split(",") if header else None,
+        "time_unit": time_unit,
+        "delimiter": delimiter,
+        "clean": {"min_user_events": min_user_events, "min_item_events": min_item_events},
+    }
+    if items:
+        values["items"] = {"path": items, "id": items_id, "title": items_title, "category": items_category}
+    _show_store(prepare_store(_log_settings(values), out, progress=_say))
+
+
+@app.command()
+def fit(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    runs: Annotated[Path, typer.Option(help="Parent of run folders.")] = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what the run folder holds.")] = False,
+) -> None:
+    """Train a recipe; the same command again continues it.
+
+    Example: `seqrec fit recipes/demo.yaml optimizer.lr=3e-4 trainer.devices=2 trainer.strategy=ddp`
+    """
+    from seqrec.recipe import fit as fit_recipe
+    from seqrec.recipe import load_recipe
+
+    run = fit_recipe(load_recipe(recipe, overrides or []), runs=runs, fresh=fresh)
+    if _first_process():
+        _say(f"{run.folder}: {json.dumps(run.result)}")
+
+
+@app.command()
+def evaluate(
+    trained: Trained,
+    split: Annotated[str, typer.Option(help="`test` or `validation`.")] = "test",
+    devices: Annotated[int, typer.Option(help="Processes; the metrics are the same for any number.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="As Lightning names it.")] = "auto",
+    store: Annotated[Path | None, typer.Option(help="Another store than the recipe's.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
+) -> None:
+    """Rank every item for every user, beside Popular and ItemKNN.
+
+    Example: `seqrec evaluate runs/demo --split test --json metrics.json`
+    """
+    from seqrec.evaluation import evaluate as evaluate_model
+    from seqrec.evaluation import evaluation_table
+    from seqrec.recipe import open_trained
+
+    if split not in ("test", "validation"):
+        raise typer.BadParameter("`test` or `validation`", param_hint="--split")
+    found = open_trained(trained, store=store)
+    result = evaluate_model(
+        found.model, found.data, part=split, devices=devices, accelerator=accelerator, progress=sys.stderr.isatty()
+    )
+    if result is None:
+        return
+    _print(evaluation_table(result))
+    if json_file:
+        json_file.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+@app.command()
+def recommend(
+    trained: Trained,
+    history: Annotated[
+        str | None, typer.Option(help="Item ids, oldest first, comma-separated; empty for a new user.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="A user of the store.")] = None,
+    users: Annotated[Path | None, typer.Option(help="File with one user id a line.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Length of the list.")] = 10,
+    store: Annotated[Path | None, typer.Option(help="Another store than the recipe's.")] = None,
+) -> None:
+    """Print the top k for histories or users, as JSON Lines.
+
+    Example: `seqrec recommend runs/demo --history=A17,-42 -k 5`
+    """
+    from seqrec.recipe import open_trained
+
+    if sum(option is not None for option in (history, user, users)) != 1:
+        raise typer.BadParameter("give one of --history, --user and --users")
+    found = open_trained(trained, store=store)
+    recommender = found.recommender()
+    if history is not None:
+        names, histories = [None], [[item_id for item_id in history.split(",") if item_id]]
+    else:
+        names = [user] if user is not None else [line for line in users.read_text().splitlines() if line]  # type: ignore[union-attr]
+        known = found.data.store.histories(names)
+        histories = [found.data.store.catalogue.decode(known[name]) for name in names]
+    for name, recommended in zip(names, recommender.recommend(histories, k=k), strict=True):
+        line = {"user": name} if name is not None else {}
+        typer.echo(json.dumps(line | recommended.to_dict(), ensure_ascii=False))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    merge: Annotated[bool, typer.Option("--merge", help="Merge the adapter into its backbone.")] = False,
+) -> None:
+    """Export a run for serving, and check in a fresh process that it scores the same.
+
+    Example: `seqrec export runs/demo --out bundles/demo`
+    """
+    from seqrec.recipe import Run, export_run
+
+    _say(f"{export_run(Run.open(run), out, merge=merge)}: scores equal in a fresh process")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path("demo"),
+) -> None:
+    """Simulate a shop's log and run it through: prepare, fit, evaluate, recommend, export, report."""
+    from seqrec.demo import run_demo
+
+    _say(f"open {run_demo(out, say=_say)}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipe files, for editors."""
+    from seqrec.recipe import Recipe
+
+    typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
+
+
+def main() -> None:
+    """Entry point: errors of seqrec's own are printed without a traceback."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("lightning.pytorch", "lightning.fabric", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except SeqrecError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+def _log_settings(values: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    from seqrec.logs import LogSettings
+
+    try:
+        return LogSettings.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise typer.BadParameter(fault["msg"], param_hint=".".join(map(str, fault["loc"]))) from None
+
+
+def _show_store(store: Any) -> None:
+    from rich.table import Table
+
+    manifest = store.manifest
+    table = Table("users", "items", "events", "rejected", title=str(store.path))
+    table.add_row(*(f"{n:,}" for n in manifest.counts.model_dump().values()))
+    _print(table)
+    for reason, n in manifest.rejected.items():
+        _say(f"rejected: {n:,} × {reason} (see {store.path / 'rejected.parquet'})")
+    for rule, n in manifest.dropped.items():
+        _say(f"left out: {n:,} × {rule}")
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    # a table cut to a pipe's 80 columns would lose figures
+    Console(width=None if sys.stdout.isatty() else 160).print(renderable)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _first_process() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

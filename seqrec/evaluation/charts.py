@@ -1,0 +1,152 @@
+"""Charts as inline SVG that takes its colours and its type from the page, so that they suit light and dark alike."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seqrec.evaluation.results import MetricValue
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# matplotlib knows no CSS variables: each is drawn in a colour of its own, which is put back afterwards
+_VARIABLES = {
+    "#010101": "var(--ink)",
+    "#020202": "var(--muted)",
+    "#030303": "var(--line)",
+    "#040404": "var(--model)",
+    "#050505": "var(--baseline)",
+    "#060606": "var(--oracle)",
+    "#070707": "var(--second)",
+}
+INK, MUTED, LINE, MODEL, BASELINE, ORACLE, SECOND = _VARIABLES
+
+_STYLE: dict[Any, Any] = {  # matplotlib types its keys one by one
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the page sets its type
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "grid.color": LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+}
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One point of the training curve.
+
+    Attributes:
+        step: optimizer steps so far.
+        train_loss: mean loss since the point before, or None.
+        valid: validation metric, or None where it was not measured.
+    """
+
+    step: int
+    train_loss: float | None = None
+    valid: float | None = None
+
+
+def curve_chart(points: Sequence[CurvePoint], valid_metric: str) -> str:
+    """Training loss (left axis) and validation metric (right axis) over steps, the best validation marked."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": "curve"}):
+        figure, axes = _figure(11.4, 2.9)
+        loss = [(p.step, p.train_loss) for p in points if p.train_loss is not None]
+        valid = [(p.step, p.valid) for p in points if p.valid is not None]
+        if loss:
+            axes.plot(*zip(*loss, strict=True), color=SECOND, linewidth=2, solid_capstyle="round")
+        axes.set_xlabel("step")
+        axes.set_title("training loss", loc="left", color=SECOND, fontsize=10.5)
+        axes.grid(axis="y", linewidth=0.8)
+        axes.tick_params(length=0)
+        if valid:
+            _draw_validation(axes, valid, valid_metric)
+        return _svg(figure, "curve", f"Training loss and validation {metric_label(valid_metric)} over steps")
+
+
+def _draw_validation(axes: Axes, valid: list[tuple[int, float]], metric: str) -> None:
+    right = axes.twinx()
+    right.spines["right"].set_visible(False)
+    right.tick_params(length=0)
+    right.plot(*zip(*valid, strict=True), color=MODEL, linewidth=2, marker="o", markersize=3.5, solid_capstyle="round")
+    right.set_ylim(0, 1.18 * max(value for _, value in valid) or 1)
+    right.set_title(f"validation {metric_label(metric)}", loc="right", color=MODEL, fontsize=10.5)
+    step, best = max(valid, key=lambda point: point[1])
+    right.plot([step], [best], marker="o", markersize=8, color=MODEL)
+    right.annotate(
+        f"best {best:.3f}", (step, best), (0, 9), textcoords="offset points", ha="center", color=MODEL, weight="bold"
+    )
+
+
+def bar_chart(rows: Mapping[str, Mapping[str, MetricValue]], metric: str, labels: Mapping[str, str]) -> str:
+    """One metric of all rows that have it as horizontal bars with their intervals, the first row on top."""
+    import matplotlib as mpl
+
+    shown = {name: row[metric] for name, row in rows.items() if metric in row}
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": metric, "axes.spines.bottom": False}):
+        figure, axes = _figure(5.6, 0.62 + 0.52 * len(shown))
+        end = max((value.high for value in shown.values()), default=1) or 1
+        for place, (name, value) in enumerate(shown.items()):
+            colour = {"model": MODEL, "oracle": ORACLE}.get(name, BASELINE)
+            axes.barh(place, value.value, height=0.58, color=colour)
+            axes.plot([value.low, value.high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
+            axes.plot([value.low, value.high], [place, place], color=INK, marker="|", markersize=7, linestyle="none")
+            axes.text(value.high + 0.02 * end, place, f"{value.value:.3f}", va="center", weight="bold")
+        axes.set_yticks(range(len(shown)), [labels.get(name, name) for name in shown])
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.tick_params(length=0)
+        axes.set_xlim(0, 1.14 * end)
+        axes.invert_yaxis()
+        axes.grid(axis="x", linewidth=0.8)
+        axes.set_title(metric_label(metric), loc="left", fontsize=10.5, color=MUTED)
+        return _svg(figure, re.sub(r"\W", "-", metric), f"{metric_label(metric)} of {', '.join(shown)}")
+
+
+def metric_label(metric: str) -> str:
+    """How people write a metric: ``ndcg@10`` → ``NDCG@10``, ``mean_popularity@10`` → ``mean popularity@10``."""
+    name, at, k = metric.partition("@")
+    return (name.upper() if name in {"hr", "ndcg", "mrr"} else name.replace("_", " ")) + at + k
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")  # not pyplot: no global state, no display
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as an `<svg>` element that scales with its container; ``name`` keeps its ids apart from others'."""
+    buffer = io.StringIO()
+    plain: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=plain)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{description}">', text
+    )
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = text.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
+    text = re.sub(r"font: (?:(?:bold|700) )?([\d.]+)px [^;\"]*", _font, text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text
+
+
+def _font(match: re.Match[str]) -> str:
+    weight = "; font-weight: 650" if re.search("bold|700", match[0]) else ""
+    return f"font-size: {match[1]}px{weight}"

@@ -1,0 +1,116 @@
+"""Metrics of ranked lists, from integers only: the same digits in any order of users and on any number of ranks.
+
+With one target a user recall@k equals hit rate@k; both go by the name `hr@k`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from seqrec.errors import MetricError
+
+CUTOFFS = (5, 10, 20)
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def rank_gains(cutoffs: Sequence[int] = CUTOFFS) -> dict[str, Floats]:
+    """What a target at each rank is worth, by metric.
+
+    With rank r from 0: `hr@k` 1, `ndcg@k` 1 / log2(r + 2) (the ideal DCG of one target is 1), `mrr@k` 1 / (r + 1);
+    all 0 from rank k on.
+
+    Returns:
+        float64 (max(cutoffs) + 1,) for each metric; the last entry, 0, is for targets that all cutoffs miss.
+    """
+    ranks = np.arange(max(cutoffs) + 1)
+    shapes = {"hr": np.ones(len(ranks)), "ndcg": 1 / np.log2(ranks + 2), "mrr": 1 / (ranks + 1)}
+    return {f"{name}@{k}": np.where(ranks < k, gain, 0.0) for name, gain in shapes.items() for k in cutoffs}
+
+
+def rank_histogram(target_rank: Ints, size: int) -> Ints:
+    """Counts users by the rank of their target.
+
+    Args:
+        target_rank: int64 (U,), from 0; negative or >= size for a miss.
+        size: ranks told apart, the largest cutoff.
+    Returns:
+        int64 (size + 1,); the last entry counts misses.
+    """
+    hit = (target_rank >= 0) & (target_rank < size)
+    return np.bincount(np.where(hit, target_rank, size), minlength=size + 1).astype(np.int64)
+
+
+def rank_metrics(histogram: Ints, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
+    """HR, NDCG and MRR at each cutoff, means over users.
+
+    Args:
+        histogram: int64 (max(cutoffs) + 1,), of `rank_histogram`.
+        cutoffs: list lengths k.
+    Raises:
+        MetricError: no users.
+    """
+    users = _some(int(histogram.sum()))
+    # fsum rounds once, so that the digits depend neither on the order of summation nor on the machine
+    return {name: math.fsum(histogram * gains) / users for name, gains in rank_gains(cutoffs).items()}
+
+
+def coverage(top_items: Ints, n_items: int) -> float:
+    """Share of the catalogue that is recommended to anybody.
+
+    Args:
+        top_items: int64 (U, k), 1..N, 0 for no item.
+        n_items: items of the catalogue, N.
+    """
+    return int(np.count_nonzero(times_recommended(top_items, n_items))) / n_items
+
+
+def popularity(top_items: Ints, training_counts: Ints) -> float:
+    """Mean training events of a recommended item, over all recommendations; 0 where there are none.
+
+    Args:
+        top_items: int64 (U, k), 1..N, 0 for no item.
+        training_counts: int64 (N,), row r for item r + 1.
+    """
+    events, recommendations = popularity_parts(top_items, training_counts)
+    return int(events.sum()) / max(1, int(recommendations.sum()))
+
+
+def list_metrics(top_items: Ints, training_counts: Ints, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
+    """`coverage@k` and `popularity@k` at each cutoff.
+
+    Args:
+        top_items: int64 (U, at least max(cutoffs)), 1..N, best first, 0 for no item.
+        training_counts: int64 (N,), row r for item r + 1.
+        cutoffs: list lengths k.
+    Raises:
+        MetricError: no users.
+    """
+    _some(len(top_items))
+    covered = {f"coverage@{k}": coverage(top_items[:, :k], len(training_counts)) for k in cutoffs}
+    return covered | {f"popularity@{k}": popularity(top_items[:, :k], training_counts) for k in cutoffs}
+
+
+def times_recommended(top_items: Ints, n_items: int) -> Ints:
+    """int64 (N,), in how many lists each item is (an item is at most once in a list)."""
+    return np.bincount(top_items.ravel(), minlength=n_items + 1)[1:].astype(np.int64)
+
+
+def popularity_parts(top_items: Ints, training_counts: Ints) -> tuple[Ints, Ints]:
+    """For each user, int64 (U,): training events of the recommended items, and how many are recommended."""
+    counts = np.concatenate([[0], training_counts]).astype(np.int64)
+    return counts[top_items].sum(axis=1), np.count_nonzero(top_items, axis=1).astype(np.int64)
+
+
+def _some(users: int) -> int:
+    if users == 0:
+        raise MetricError(
+            "no users to evaluate",
+            do="see which rule of the split protocol leaves them all out, and take another cut or split",
+        )
+    return users

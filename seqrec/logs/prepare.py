@@ -1,0 +1,145 @@
+"""Raw logs → sequence store, on one machine with DuckDB."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seqrec.errors import StoreError
+from seqrec.logs.attributes import check_item_table, read_item_table
+from seqrec.logs.audit import audit_log
+from seqrec.logs.cleaning import clean
+from seqrec.logs.events import action_names, classify, rejected_by_reason, role_settings, stage, time_unit, used_roles
+from seqrec.logs.readers import check_columns
+from seqrec.logs.sequences import catalogue_table, index, time_percentiles, unit_tables
+from seqrec.logs.settings import LogSettings
+from seqrec.logs.sources import Source, item_table_source, log_sources
+from seqrec.logs.sql import connect
+from seqrec.store import Counts, SequenceStore, SourceFile
+from seqrec.store.writer import StoreWriter
+
+logger = logging.getLogger("seqrec.logs")
+
+
+def prepare(settings: LogSettings, out: str | Path, *, progress: Callable[[str], None] | None = None) -> SequenceStore:
+    """Reads the logs and writes a sequence store; returns an existing one made from equal files with equal settings.
+
+    Order of a sequence: `order` where the log has it, else time, then position in the source. The log need not fit into
+    memory: the engine spills to a folder beside the destination, and one unit of users is held at a time. The store
+    appears at once and whole; an interrupted call leaves nothing behind.
+
+    Args:
+        settings: the `logs` section of a recipe.
+        out: the store's folder.
+        progress: called with a sentence at the start of each stage; the logger `seqrec.logs` gets them too.
+    Raises:
+        LogError: a file is missing or unreadable, most rows are refused, or no event is left.
+        ColumnError: a column is missing.
+        TimestampError: the times do not fit their unit.
+        StoreError: the destination holds something else.
+    """
+    report = _reporter(progress)
+    sources, table = log_sources(settings), item_table_source(settings)
+    for source in sources:
+        check_columns(source, used_roles(settings, source), role_settings(settings))
+    if table is not None and settings.items is not None:
+        check_item_table(table, settings.items)
+    report(f"hashing {len(sources) + (table is not None)} files")
+    fingerprints = [source.fingerprint() for source in [*sources, *([table] if table else [])]]
+    if (Path(out) / "manifest.json").is_file():
+        return _existing(SequenceStore(out), settings, fingerprints)
+    with StoreWriter(out) as writer:
+        return _write(writer, settings, sources, table, fingerprints, report)
+
+
+def _write(
+    writer: StoreWriter,
+    settings: LogSettings,
+    sources: list[Source],
+    table: Source | None,
+    fingerprints: list[SourceFile],
+    report: Callable[[str], None],
+) -> SequenceStore:
+    context = settings.columns.context if sources[0].format != "sequences" else []
+    with connect(writer.scratch) as connection:
+        attributes: list[str] = []
+        if table is not None and settings.items is not None:
+            report(f"reading {table.name}")
+            attributes = read_item_table(connection, table, settings.items)
+        report("reading " + ", ".join(source.name for source in sources[:3]) + (", …" if len(sources) > 3 else ""))
+        roles = stage(connection, settings, sources)
+        classify(connection, sources, roles, time_unit(connection, settings, sources, roles))
+        report("cleaning")
+        cleaning = clean(connection, settings.clean)
+        report("ordering")
+        actions = action_names(connection, settings.columns.action or "") if "action" in roles else []
+        index(connection, roles, actions)
+        report("writing")
+        writer.write_catalogue(catalogue_table(connection, attributes))
+        writer.write_units(unit_tables(connection, roles, context), context)
+        writer.write_batches("rejected.parquet", connection.sql("FROM rejected").to_arrow_reader())
+        rejected = rejected_by_reason(connection)
+        audit = audit_log(connection, roles, actions, with_attributes=table is not None)
+        percentiles = time_percentiles(connection) if "time" in roles else None
+    counts = Counts(users=audit["users"], items=audit["items"], events=audit["events"], rejected=sum(rejected.values()))
+    cleaned = {"rounds": cleaning.rounds, "dropped_events": cleaning.dropped}
+    writer.write_json("audit.json", audit | {"rejected": rejected, "cleaning": cleaned})
+    store = writer.commit(
+        sources=fingerprints,
+        settings=settings.model_dump(mode="json"),
+        counts=counts,
+        rejected=rejected,
+        dropped=cleaning.dropped,
+        has_time="time" in roles,
+        actions=actions,
+        has_values="value" in roles,
+        context=context,
+        ties=audit["share_of_neighbours_tied_in_time"],
+        time_percentiles=percentiles,
+    )
+    report(
+        f"{counts.users:,} users, {counts.items:,} items, {counts.events:,} events, {counts.rejected:,} rows rejected"
+    )
+    return store
+
+
+def _existing(store: SequenceStore, settings: LogSettings, fingerprints: list[SourceFile]) -> SequenceStore:
+    """The store, where it is what the settings would make.
+
+    Raises:
+        StoreError: files or settings differ.
+    """
+    facts: dict[str, str] = {}
+    was, now = (_comparable(raw) for raw in (store.manifest.settings, settings.model_dump(mode="json")))
+    if changed := [name for name in now if was.get(name) != now[name]]:
+        facts["settings"] = "; ".join(f"logs.{name} was {was.get(name)}, is {now[name]}" for name in changed)
+    if store.manifest.sources != fingerprints:
+        before = {(file.path, file.sha256) for file in store.manifest.sources}
+        after = {(file.path, file.sha256) for file in fingerprints}
+        names = sorted({path for path, _ in before ^ after}) or ["the same files, in another order"]
+        facts["files"] = ", ".join(names[:5])
+    if facts:
+        raise StoreError(
+            "holds a store made from other files or settings",
+            where=str(store.path),
+            do="remove it or choose another --out",
+            **facts,
+        )
+    logger.info("%s is up to date", store.path)
+    return store
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    # files are compared by content, and where they lay does not matter
+    return {name: value for name, value in settings.items() if name not in ("root", "sources")}
+
+
+def _reporter(progress: Callable[[str], None] | None) -> Callable[[str], None]:
+    def report(stage: str) -> None:
+        logger.info(stage)
+        if progress is not None:
+            progress(stage)
+
+    return report

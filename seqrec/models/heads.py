@@ -1,0 +1,123 @@
+"""Heads: what a sequence asks of the backbone, in training and when recommending."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from seqrec.models.items import MASK, PAD
+from seqrec.random import uniform
+from seqrec.settings import Settings
+
+
+class NextItemSettings(Settings):
+    """Predict each event from the events before it; for causal backbones."""
+
+    kind: Literal["next_item"] = "next_item"
+
+
+class MaskedItemSettings(Settings):
+    """Predict masked events from both sides (Cloze); for bidirectional backbones."""
+
+    kind: Literal["masked_item"]
+    mask_share: float = Field(0.2, gt=0, lt=1, description="Share of a sequence's events that a Cloze sample masks.")
+    last_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of samples that mask only the last event, which is what recommending will ask.",
+    )
+
+
+HeadSettings = Annotated[NextItemSettings | MaskedItemSettings, Field(discriminator="kind")]
+
+
+class Pairs(NamedTuple):
+    """Inputs with what they should predict.
+
+    Attributes:
+        inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
+        lengths: int64 (B,).
+        targets: int64 (B, L), the item to predict at a position, PAD where there is none.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Tensor
+
+
+class NextItem:
+    """Position i predicts event i + 1."""
+
+    causal = True
+    with_mask = False
+    extra_events = 1  # a training row has one event more than inputs
+
+    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> Pairs:
+        """Training pairs of right-padded sequences.
+
+        Args:
+            items: int64 (B, L + 1), PAD beyond ``lengths``.
+            lengths: int64 (B,), at least 2 for a row to have a target.
+            keys: uint64 (B,), not used: nothing here is random.
+        """
+        targets = items[:, 1:]
+        return Pairs(torch.where(targets == PAD, PAD, items[:, :-1]), lengths - 1, targets)
+
+    def query(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs whose last position predicts what comes after a history: the history itself."""
+        return items, lengths
+
+
+class MaskedItem:
+    """Masked positions predict the events that were there.
+
+    Source: BERT4Rec, Sun et al. 2019, arXiv:1904.06690, whose data adds to Cloze samples some that mask only the last
+    event; every masked event becomes the mask token.
+    """
+
+    causal = False
+    with_mask = True
+    extra_events = 0
+
+    def __init__(self, settings: MaskedItemSettings):
+        self.mask_share = settings.mask_share
+        self.last_share = settings.last_share
+
+    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> Pairs:
+        """Training pairs of right-padded sequences; at least one event of each is masked.
+
+        Args:
+            items: int64 (B, L), PAD beyond ``lengths``.
+            lengths: int64 (B,).
+            keys: uint64 (B,), one a row: the same key masks the same positions, whatever else is in the batch.
+        """
+        n_positions = items.shape[1]
+        draws = torch.from_numpy(uniform(keys, np.arange(n_positions + 2)))
+        row_draw, fallback_draw, draws = draws[:, 0], draws[:, 1], draws[:, 2:]
+        position = torch.arange(n_positions)
+        real = position < lengths.unsqueeze(1)
+        cloze = (draws < self.mask_share) & real
+        fallback = position == (fallback_draw * lengths).long().unsqueeze(1)
+        cloze = torch.where(cloze.any(1, keepdim=True), cloze, fallback & real)
+        last = position == (lengths - 1).unsqueeze(1)
+        masked = torch.where((row_draw < self.last_share).unsqueeze(1), last, cloze)
+        return Pairs(items.masked_fill(masked, MASK), lengths, torch.where(masked, items, PAD))
+
+    def query(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The history with a mask token behind its last event."""
+        inputs = torch.nn.functional.pad(items, (0, 1), value=PAD)
+        return inputs.scatter(1, lengths.unsqueeze(1), MASK), lengths + 1
+
+
+Head = NextItem | MaskedItem
+
+
+def build_head(settings: NextItemSettings | MaskedItemSettings) -> Head:
+    """The head that a recipe names."""
+    return MaskedItem(settings) if isinstance(settings, MaskedItemSettings) else NextItem()

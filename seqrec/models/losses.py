@@ -1,0 +1,86 @@
+"""Losses over the catalogue, from hidden vectors and the item table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import LinearCrossEntropyOptions
+
+from seqrec.settings import Settings
+
+# chunk × items × 4 bytes near the size of a last-level cache: 64 positions of 12,000 items take 3 MB
+_CHUNK_BYTES = 4 * 2**20
+
+
+class FullSoftmaxSettings(Settings):
+    """Cross-entropy over every item."""
+
+    kind: Literal["full_softmax"] = "full_softmax"
+
+
+class SampledSoftmaxSettings(Settings):
+    """Cross-entropy over the target and negatives drawn uniformly, shared by the positions of a step."""
+
+    kind: Literal["sampled_softmax"]
+    negatives: int = Field(512, ge=1, description="Negatives of a step.")
+
+
+LossSettings = Annotated[FullSoftmaxSettings | SampledSoftmaxSettings, Field(discriminator="kind")]
+
+
+class FullSoftmax(nn.Module):
+    """Exact cross-entropy, computed in chunks of positions so that the logits matrix never exists."""
+
+    n_negatives = 0
+
+    def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """Summed loss.
+
+        Args:
+            hidden: float (T, D), one row a target.
+            targets: int64 (T,), 1..N.
+            table: float (N, D).
+            negatives: not used.
+        Returns:
+            float32 or float64 (), the sum over targets.
+        """
+        chunk = max(1, min(len(hidden), _CHUNK_BYTES // (4 * len(table))))
+        options = LinearCrossEntropyOptions(batch_chunk_size=chunk)
+        return F.linear_cross_entropy(hidden, table, targets - 1, reduction="sum", options=options)
+
+
+class SampledSoftmax(nn.Module):
+    """Cross-entropy of the target against m shared uniform negatives, corrected so that it estimates the full one.
+
+    From each negative's logit log(m / N), the logarithm of its expected count, is subtracted; the target is there by
+    right and is not corrected. A negative that equals the row's target is left out.
+
+    Source: logQ correction after Bengio & Senécal 2008 and Yi et al. 2019, "Sampling-bias-corrected neural modeling".
+    """
+
+    def __init__(self, n_negatives: int):
+        super().__init__()
+        self.n_negatives = n_negatives
+
+    def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """Summed loss; arguments as in `FullSoftmax`, and negatives int64 (m,), 1..N, drawn with replacement."""
+        if negatives is None:
+            raise ValueError("sampled softmax needs the negatives of the step")
+        positive = (hidden * F.embedding(targets - 1, table)).sum(-1, keepdim=True)  # (T, 1)
+        logits = hidden @ F.embedding(negatives - 1, table).T  # (T, m)
+        expected_count = len(negatives) / len(table)
+        logits = logits - torch.log(torch.tensor(expected_count, dtype=logits.dtype, device=logits.device))
+        logits = logits.masked_fill(negatives == targets.unsqueeze(1), float("-inf"))
+        return (torch.logsumexp(torch.cat([positive, logits], dim=1), dim=1) - positive.squeeze(1)).sum()
+
+
+Loss = FullSoftmax | SampledSoftmax
+
+
+def build_loss(settings: FullSoftmaxSettings | SampledSoftmaxSettings) -> Loss:
+    """The loss that a recipe names."""
+    return SampledSoftmax(settings.negatives) if isinstance(settings, SampledSoftmaxSettings) else FullSoftmax()

@@ -1,0 +1,148 @@
+"""The whole model: items → backbone → head → loss, as plain torch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from peft import PeftModel
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqrec.errors import UnsupportedError
+from seqrec.models.adapters import AdapterSettings, attach, orthogonality_penalty
+from seqrec.models.backbones import Backbone, BackboneSettings, load_backbone
+from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
+from seqrec.models.items import PAD, IdItemsSettings, ItemTable
+from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, build_loss
+from seqrec.settings import Settings
+
+
+class ModelSettings(Settings):
+    """The `model` section of a recipe."""
+
+    items: IdItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
+    backbone: BackboneSettings = Field(description="The sequence model.")
+    adapter: AdapterSettings | None = Field(
+        None, description="PEFT adapter around the backbone; null trains the backbone itself, or nothing of it."
+    )
+    head: HeadSettings = Field(default_factory=NextItemSettings, description="What is predicted.")
+    loss: LossSettings = Field(default_factory=FullSoftmaxSettings, description="Loss over the catalogue.")
+
+
+class ParameterCounts(NamedTuple):
+    """Numbers of parameters, the item table apart."""
+
+    trainable: int
+    frozen: int
+    item_table: int
+
+
+class SequenceModel(nn.Module):
+    """Scores every item as the next one of a sequence.
+
+    Letters in shapes: B sequences, L positions, D width of the item vectors, N items.
+
+    Args:
+        items: the item table, also the output table.
+        backbone: over vectors of its own width; a linear map each way joins other widths.
+        head: what is asked of the backbone.
+        loss: over the catalogue.
+    """
+
+    def __init__(self, items: ItemTable, backbone: Backbone, head: Head, loss: Loss):
+        super().__init__()
+        self.items = items
+        self.backbone = backbone
+        self.head = head
+        self.loss = loss
+        same = items.width == backbone.width
+        self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
+        self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Hidden vectors at every position, in the space of the item table.
+
+        Args:
+            inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
+            lengths: int64 (B,), 1..L.
+        Returns:
+            float (B, L, D); what stands at padding must not be read.
+        """
+        hidden: Tensor = self.project_out(self.backbone(self.project_in(self.items(inputs)), lengths))
+        return hidden
+
+    def training_loss(self, inputs: Tensor, lengths: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        """Summed loss at the positions that have a target; arguments as in `Pairs`.
+
+        Args:
+            negatives: int64 (m,), the negatives of the step for a sampled loss.
+        Returns:
+            float ().
+        """
+        real = targets != PAD
+        hidden = self(inputs, lengths)[real]
+        loss: Tensor = self.loss(hidden, targets[real], self.items.weight, negatives)
+        return loss
+
+    def penalty(self) -> Tensor | None:
+        """What the adapter adds to the mean loss, or None."""
+        return orthogonality_penalty(self.backbone.model) if isinstance(self.backbone.model, PeftModel) else None
+
+    def user_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Vectors whose product with the item table scores what comes next.
+
+        Args:
+            items: int64 (B, L), histories, PAD beyond ``lengths``; L at most `max_history`.
+            lengths: int64 (B,), 1..L.
+        Returns:
+            float (B, D).
+        """
+        inputs, lengths = self.head.query(items, lengths)
+        last = self(inputs, lengths)[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        return last
+
+    def item_vectors(self) -> Tensor:
+        """float (N, D): row i - 1 scores item i."""
+        return self.items.weight
+
+    def max_history(self, max_length: int) -> int:
+        """Most events of a history that fit beside what the head itself adds."""
+        return max_length - int(self.head.with_mask)
+
+    def parameter_counts(self) -> ParameterCounts:
+        """Trainable and frozen parameters outside the item table, and the table's."""
+        table = self.items.weight
+        others = [p for p in self.parameters() if p is not table]
+        return ParameterCounts(
+            trainable=sum(p.numel() for p in others if p.requires_grad),
+            frozen=sum(p.numel() for p in others if not p.requires_grad),
+            item_table=table.numel(),
+        )
+
+
+def build_model(settings: ModelSettings, *, n_items: int, max_length: int, total_steps: int) -> SequenceModel:
+    """The model that a recipe describes, with fresh weights where they are not pretrained.
+
+    Args:
+        settings: the `model` section.
+        n_items: catalogue size N.
+        max_length: positions that the longest input takes.
+        total_steps: optimizer steps of the whole training, for adapters with a schedule.
+    Raises:
+        UnsupportedError: the head and the backbone see in different directions.
+        BackboneError, AdapterError, RecipeError: a part cannot be built.
+    """
+    head = build_head(settings.head)
+    base = load_backbone(settings.backbone, positions=max_length)
+    adapter = settings.adapter
+    backbone = Backbone(base, None if adapter is None else lambda m: attach(m, adapter, total_steps=total_steps))
+    if head.causal != backbone.causal:
+        raise UnsupportedError(
+            f"head `{settings.head.kind}` needs a {'causal' if head.causal else 'bidirectional'} backbone, "
+            f"`{settings.backbone.kind}` ({backbone.config.model_type}) is not",
+            where="model.head",
+            do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
+        )
+    items = ItemTable(n_items, settings.items, with_mask=head.with_mask)
+    return SequenceModel(items, backbone, head, build_loss(settings.loss))

@@ -1,0 +1,98 @@
+"""What gives scores to be ranked, and the lists of items that go with a batch of users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+TILE = 4096  # columns a matrix product; part of the result's last bits, so not a setting
+
+
+class ItemLists(NamedTuple):
+    """Items of B users as compressed sparse rows: those of user b are ``items[offsets[b]:offsets[b + 1]]``.
+
+    Attributes:
+        offsets: int64 (B + 1,), starting at 0.
+        items: int64 (total,), 1..N, in any order, repeats allowed.
+    """
+
+    offsets: Tensor
+    items: Tensor
+
+    def rows(self) -> Tensor:
+        """int64 (total,), for each item the position 0..B-1 of its user."""
+        return torch.repeat_interleave(self.offsets.diff())
+
+
+class Scorer(Protocol):
+    """Scores of every item for B users, made a block of items at a time.
+
+    Blocks count catalogue rows from 0, items from 1: ``scorer(start, stop)`` scores the items start + 1 .. stop.
+    """
+
+    @property
+    def n_users(self) -> int:
+        """Users of the batch, B."""
+        ...
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue, N."""
+        ...
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Scores the items ``start + 1 .. stop``, with 0 <= start < stop <= N.
+
+        A score must not depend on the block that asks for it. ``-inf`` says that an item is never to be recommended.
+
+        Returns:
+            float32 (B, stop - start), a fresh tensor: the caller may overwrite it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class DotScorer:
+    """Scores an item by its inner product with the user vector, plus a bias where there is one.
+
+    A matrix product's last bits depend on its shape. So the product is always made over the same tiles of the
+    catalogue, whatever block is asked for: the same users in the same batch get the same scores at any chunk size.
+    (Another batch may change last bits; hence evaluation batches that do not depend on the world size. Two items with
+    equal vectors may likewise differ in the last bit, and then do not tie.)
+
+    Attributes:
+        user_vectors: float (B, D).
+        item_vectors: float (N, D), row r for item r + 1: the table without padding and without a mask token.
+        bias: float (N,), or None.
+    """
+
+    user_vectors: Tensor
+    item_vectors: Tensor
+    bias: Tensor | None = None
+
+    @property
+    def n_users(self) -> int:
+        """Users of the batch, B."""
+        return len(self.user_vectors)
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue, N."""
+        return len(self.item_vectors)
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Float32 (B, stop - start), as `Scorer` says."""
+        first = start // TILE * TILE
+        tiles = [self._tile(at) for at in range(first, stop, TILE)]
+        scores = tiles[0] if len(tiles) == 1 else torch.cat(tiles, dim=1)
+        return scores[:, start - first : stop - first]
+
+    def _tile(self, start: int) -> Tensor:
+        tile = slice(start, start + TILE)
+        scores = self.user_vectors @ self.item_vectors[tile].T
+        if self.bias is not None:
+            scores += self.bias[tile]
+        return scores.float()

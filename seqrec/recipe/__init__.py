@@ -1,0 +1,24 @@
+"""Recipe files: what they may say, and what is built from them."""
+
+from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
+from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe
+from seqrec.recipe.run import Run, ensure_store, fit
+from seqrec.recipe.schema import Recipe
+from seqrec.recipe.trained import Trained, export_run, open_trained
+
+__all__ = [
+    "Parts",
+    "Recipe",
+    "Run",
+    "Trained",
+    "build",
+    "build_data",
+    "build_recipe_model",
+    "dump_recipe",
+    "ensure_store",
+    "export_run",
+    "fit",
+    "load_recipe",
+    "open_trained",
+    "parse_recipe",
+]

@@ -1,0 +1,116 @@
+"""Recipe to objects: Trainer, module, datamodule."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from seqrec.errors import UnsupportedError
+from seqrec.models import AdaLoraSettings, SequenceModel, build_head, build_model
+from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
+from seqrec.store import SequenceStore
+from seqrec.stream import SequenceDataModule
+from seqrec.stream.order_share import micro_batches_per_step
+from seqrec.training import AtomicCheckpointIO, SequenceRecommender, StepMetrics, selection_callbacks
+
+
+class Parts(NamedTuple):
+    """What a recipe builds."""
+
+    trainer: L.Trainer
+    module: SequenceRecommender
+    data: SequenceDataModule
+
+
+def build(recipe: Recipe, folder: str | Path) -> Parts:
+    """Builds everything that `Trainer.fit` needs; the store must exist.
+
+    Args:
+        recipe: what to build.
+        folder: the run folder, for checkpoints and logs.
+    Raises:
+        RecipeError, UnsupportedError, StoreError, BackboneError, AdapterError: a part does not fit.
+    """
+    _check(recipe)
+    data = build_data(recipe)
+    total_steps = _total_steps(recipe, data.training.n_steps)
+    L.seed_everything(recipe.seed, verbose=False)
+    model = build_recipe_model(recipe, data.store, total_steps=total_steps)
+    module = SequenceRecommender(model, recipe.optimizer, seed=recipe.seed, total_steps=total_steps)
+    return Parts(build_trainer(recipe, Path(folder)), module, data)
+
+
+def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
+    """The datamodule; ``changes`` replace fields of the `data` section."""
+    head = build_head(recipe.model.head)
+    settings = recipe.data.model_copy(update=changes)
+    max_history = settings.max_length - int(head.with_mask)
+    return SequenceDataModule(settings, head, seed=recipe.seed, max_history=max_history)
+
+
+def build_recipe_model(recipe: Recipe, store: SequenceStore, *, total_steps: int) -> SequenceModel:
+    """The model, over the store's catalogue."""
+    n_items = store.manifest.counts.items
+    return build_model(recipe.model, n_items=n_items, max_length=recipe.data.max_length, total_steps=total_steps)
+
+
+def build_trainer(recipe: Recipe, folder: Path) -> L.Trainer:
+    """The Trainer, with the arguments of the recipe and those that exactness needs."""
+    callbacks: list[Callback] = [StepMetrics(), *selection_callbacks(recipe.selection, folder / "checkpoints")]
+    arguments = {"enable_progress_bar": sys.stderr.isatty(), "enable_model_summary": False} | recipe.trainer
+    if arguments["enable_progress_bar"]:
+        callbacks.append(RichProgressBar(leave=True))
+    trainer = L.Trainer(
+        **arguments,
+        callbacks=callbacks,
+        logger=[_logger(settings, recipe, folder) for settings in recipe.loggers],
+        plugins=[AtomicCheckpointIO()],
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    trainer.accumulate_grad_batches = micro_batches_per_step(recipe.data.partitions, trainer.world_size)
+    return trainer
+
+
+def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    epochs, steps = recipe.trainer.get("max_epochs", -1), recipe.trainer.get("max_steps", -1)
+    limits = [epochs * steps_per_epoch if epochs and epochs > 0 else math.inf, steps if steps > 0 else math.inf]
+    return int(min(limits))
+
+
+def _check(recipe: Recipe) -> None:
+    if isinstance(recipe.model.adapter, AdaLoraSettings) and recipe.selection.patience is not None:
+        raise UnsupportedError(
+            "AdaLoRA moves ranks on a schedule over all steps, and early stopping would end before they are final",
+            where="selection.patience",
+            do="set `selection.patience: null`; the best checkpoint is chosen among those with final ranks",
+        )
+
+
+def _logger(settings: LoggerSettings, recipe: Recipe, folder: Path) -> Logger:
+    if isinstance(settings, CsvLoggerSettings):
+        return CSVLogger(folder, name="csv")
+    if isinstance(settings, WandbLoggerSettings):
+        return WandbLogger(
+            name=recipe.name,
+            id=_wandb_id(folder),
+            save_dir=folder,
+            project=settings.project,
+            entity=settings.entity,
+            offline=settings.offline,
+            resume="allow",
+            config=recipe.model_dump(mode="json"),
+        )
+    return TensorBoardLogger(folder, name="", version="tensorboard")
+
+
+def _wandb_id(folder: Path) -> str:
+    """The same at every start of one run, another for another run of the same name."""
+    file = folder / "run.id"
+    return file.read_text().strip() if file.is_file() else folder.name

@@ -1,0 +1,205 @@
+"""Run folders: where a recipe's training lives, restarts, and the trained model in the end.
+
+    runs/NAME/recipe.yaml      the resolved recipe
+              run.json         versions, seed, parameter counts, start
+              checkpoints/     last.ckpt to continue from, best.ckpt as the result
+              csv/ …           what the loggers write
+              result.json      written when training has ended
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities import rank_zero_only
+
+from seqrec.errors import RunError
+from seqrec.logs import prepare
+from seqrec.models import SequenceModel
+from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
+from seqrec.recipe.load import dump_recipe, parse_recipe
+from seqrec.recipe.schema import Recipe
+from seqrec.store import SequenceStore
+from seqrec.stream import SequenceDataModule
+from seqrec.training import BEST, LAST, load_weights, read_checkpoint
+from seqrec.versions import versions
+
+# what may change between two starts of one run: where it runs and what it shows, not what it computes
+_FREE = ("loggers", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+_FREE += ("trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.enable_model_summary")
+_WAIT_SECONDS = 3600
+
+
+class Run:
+    """One run folder.
+
+    Args:
+        folder: runs/NAME.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """An existing run.
+
+        Raises:
+            RunError: no run there.
+        """
+        run = cls(folder)
+        if not run._recipe_file.is_file():
+            raise RunError("not a run folder", where=str(folder), do="train one with `seqrec fit RECIPE`")
+        return run
+
+    @property
+    def _recipe_file(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    @property
+    def _result_file(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint; written atomically, so that one that is there is whole."""
+        return self.folder / "checkpoints" / f"{LAST}.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that is the run's result."""
+        return self.folder / "checkpoints" / f"{BEST}.ckpt"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return parse_recipe(yaml.safe_load(self._recipe_file.read_text()), where=str(self._recipe_file))
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What `fit` wrote when training ended; None before."""
+        return json.loads(self._result_file.read_text()) if self._result_file.is_file() else None
+
+    @cached_property
+    def data(self) -> SequenceDataModule:
+        """The store of the recipe, as the run saw it."""
+        return build_data(self.recipe)
+
+    @cached_property
+    def model(self) -> SequenceModel:
+        """The trained model: the best checkpoint's weights, in evaluation mode.
+
+        Raises:
+            RunError: no checkpoint yet.
+        """
+        if not self.best.is_file():
+            raise RunError("no checkpoint yet", where=str(self.folder), do="let `seqrec fit` reach a validation")
+        checkpoint = read_checkpoint(self.best)
+        steps = checkpoint["seqrec"]["total_steps"]
+        model = build_recipe_model(self.recipe, self.data.store, total_steps=steps)
+        load_weights(model, checkpoint)
+        return model.eval()
+
+    def claim(self, recipe: Recipe) -> None:
+        """Makes the folder the recipe's, or sees that it already is.
+
+        Raises:
+            RunError: it holds a run of another recipe.
+        """
+        if not self._recipe_file.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = self._recipe_file.with_suffix(".tmp")
+            temporary.write_text(dump_recipe(recipe))
+            temporary.replace(self._recipe_file)
+            return
+        changes = list(_differences(self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")))
+        if changes:
+            raise RunError(
+                "the folder holds a run of another recipe",
+                where=str(self.folder),
+                **{f"change {i}": text for i, text in enumerate(changes, start=1)},
+                do="give the new run a `name` of its own, or start this one over with `--fresh`",
+            )
+
+
+def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Run:
+    """Trains a recipe in its run folder, or continues there, or finds it done.
+
+    Args:
+        recipe: what to train.
+        runs: parent of run folders.
+        fresh: throws away what the folder holds.
+    Raises:
+        RunError: the folder holds a run of another recipe.
+        RecipeError, LogError, StoreError and others: before training starts.
+    """
+    run = Run(Path(runs) / recipe.name)
+    if fresh and _is_first_process() and run.folder.exists():
+        shutil.rmtree(run.folder)
+    ensure_store(recipe)
+    if _is_first_process():
+        run.claim(recipe)
+    if run.result is not None and not fresh:
+        return run
+    parts = build(recipe, run.folder)
+    started = time.time()
+    parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if run.last.is_file() else None)
+    if parts.trainer.is_global_zero:
+        _write_result(run, parts, time.time() - started)
+    return run
+
+
+def ensure_store(recipe: Recipe) -> SequenceStore:
+    """The recipe's store, prepared first where it is missing."""
+    path = Path(recipe.data.store)
+    if recipe.logs is None or (path / "manifest.json").is_file():
+        return SequenceStore(path)
+    if _is_first_process():
+        return prepare(recipe.logs, path)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not (path / "manifest.json").is_file():
+        if time.monotonic() > deadline:
+            raise RunError(f"rank 0 has not prepared the store within {_WAIT_SECONDS} s", where=str(path))
+        time.sleep(1)
+    return SequenceStore(path)
+
+
+def _is_first_process() -> bool:
+    return int(rank_zero_only.rank or 0) == 0
+
+
+def _write_result(run: Run, parts: Parts, seconds: float) -> None:
+    trainer, counts = parts.trainer, parts.module.model.parameter_counts()
+    scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+    best = trainer.checkpoint_callback
+    result = {
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "seconds_since_start": round(seconds, 1),
+        "best": {"metric": parts.module.trainer.checkpoint_callback and getattr(best, "monitor", None),
+                 "value": float(best.best_model_score) if getattr(best, "best_model_score", None) is not None else None},
+        "last": scores,
+        "parameters": counts._asdict(),
+        "versions": versions(),
+    }  # fmt: skip
+    temporary = run._result_file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=2) + "\n")
+    temporary.replace(run._result_file)
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Changed fields as `dotted.path: old → new`, those that may change left out."""
+    if path in _FREE:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new:
+        yield f"{path}: {old!r} → {new!r}"

@@ -1,0 +1,100 @@
+"""What was trained, from a run folder or from a bundle: evaluate it, recommend with it, export it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seqrec.errors import BundleError, RunError
+from seqrec.export import export_bundle, is_bundle, load_bundle
+from seqrec.models import SequenceModel
+from seqrec.recipe.build import build_data
+from seqrec.recipe.load import dump_recipe, parse_recipe
+from seqrec.recipe.run import Run
+from seqrec.recipe.schema import Recipe
+from seqrec.serving import Recommender
+from seqrec.stream import SequenceDataModule
+
+SAMPLE_USERS = 8
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model with its recipe and data.
+
+    Attributes:
+        model: in evaluation mode.
+        recipe: what it was trained by.
+        data: store and split protocol.
+    """
+
+    model: SequenceModel
+    recipe: Recipe
+    data: SequenceDataModule
+
+    def recommender(self) -> Recommender:
+        """Recommends by item_id."""
+        return Recommender(
+            self.model,
+            self.data.store.catalogue.item_ids,
+            seen=self.recipe.data.split.seen,
+            max_length=self.recipe.data.max_length,
+            popular=self.data.split.train_counts[1:],
+        )
+
+
+def open_trained(path: str | Path, *, store: str | Path | None = None) -> Trained:
+    """Opens a run folder or a bundle.
+
+    Args:
+        path: runs/NAME or a bundle's folder.
+        store: another store than the recipe's; its catalogue must be the one that was trained on.
+    Raises:
+        RunError, BundleError: neither, or not whole.
+        StoreError: the store is not there.
+    """
+    changes: dict[str, Any] = {} if store is None else {"store": str(store)}
+    if not is_bundle(path):
+        run = Run.open(path)
+        return Trained(run.model, run.recipe, build_data(run.recipe, **changes) if changes else run.data)
+    bundle = load_bundle(path)
+    recipe = parse_recipe(yaml.safe_load(bundle.recipe_text), where=f"{path}/recipe.yaml")
+    data = build_data(recipe, **changes)
+    if data.store.catalogue.item_ids != list(bundle.item_ids):
+        raise BundleError(
+            "the store's catalogue is not the one that was trained on",
+            where=str(data.store.path),
+            do="give the store of the run with `--store`",
+        )
+    return Trained(bundle.model, recipe, data)
+
+
+def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
+    """Exports a run's best checkpoint as a bundle, verified in a fresh process.
+
+    Raises:
+        RunError: no checkpoint yet.
+        BundleError: the bundle does not reproduce the scores, or ``out`` exists.
+    """
+    store = run.data.store
+    sequences = next(iter(store.scan()), None)
+    if sequences is None:
+        raise RunError("the store is empty", where=str(store.path))
+    rows = [sequences.items[a:b] for a, b in zip(sequences.offsets, sequences.offsets[1:], strict=False)]
+    samples = [store.catalogue.decode(row.tolist()) for row in rows[:SAMPLE_USERS]]
+    return export_bundle(
+        out,
+        model=run.model,
+        settings=run.recipe.model,
+        item_ids=store.catalogue.item_ids,
+        popular=run.data.split.train_counts[1:],
+        seen=run.recipe.data.split.seen,
+        max_length=run.recipe.data.max_length,
+        recipe_text=dump_recipe(run.recipe),
+        metrics=run.result,
+        sample_histories=samples,
+        merge=merge,
+    )

@@ -1,0 +1,74 @@
+"""What loaders yield: plain containers that Lightning moves to the device by their `to`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+
+class Position(NamedTuple):
+    """Where training stands, for any number of ranks: ``step`` steps of epoch ``epoch`` are done."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class _Batch:
+    def to(self, device: torch.device | str, **kwargs: Any) -> Self:
+        moved = {
+            field.name: value.to(device, **kwargs)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class TrainingBatch(_Batch):
+    """One micro-batch: what one rank takes of one slot of a step.
+
+    Attributes:
+        inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
+        lengths: int64 (B,).
+        targets: int64 (B, L), PAD where nothing is predicted; everywhere in the filler of a rank without rows.
+        rows: int64 (B,), store rows of the sequences; empty in a filler.
+        step_targets: targets in all micro-batches that this rank takes of the step.
+        step_tokens: inputs likewise.
+        position: the position of the step that it belongs to.
+        micro_batch: its number in the step, 0..G - 1.
+        after: the position once it is done; the step's own unless it is the last micro-batch.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Tensor
+    rows: Tensor
+    step_targets: int
+    step_tokens: int
+    position: Position
+    micro_batch: int
+    after: Position
+
+
+@dataclass(frozen=True)
+class EvaluationBatch(_Batch):
+    """Histories with one target each.
+
+    Attributes:
+        rows: int64 (B,), store rows of the users.
+        items: int64 (B, L), the latest events of the histories, PAD beyond ``lengths``.
+        lengths: int64 (B,).
+        targets: int64 (B,).
+        seen: offsets int64 (B + 1,) and items int64, whole histories, which may not be recommended; None if they may.
+    """
+
+    rows: Tensor
+    items: Tensor
+    lengths: Tensor
+    targets: Tensor
+    seen_offsets: Tensor | None
+    seen_items: Tensor | None

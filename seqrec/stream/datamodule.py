@@ -1,0 +1,135 @@
+"""The LightningDataModule over a sequence store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader, Sampler
+
+from seqrec.errors import RunError, UnsupportedError
+from seqrec.store.split import Part, Split, resolve
+from seqrec.store.store import SequenceStore
+from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
+from seqrec.stream.evaluation_stream import EvaluationStream
+from seqrec.stream.settings import DataSettings
+from seqrec.stream.training_stream import MicroBatch, Task, TrainingStream
+
+
+class SequenceDataModule(L.LightningDataModule):
+    """Streams a store to a Trainer, exactly: each trainable row once an epoch, whatever the number of ranks.
+
+    The position in the stream is global and part of the checkpoint; `SequenceRecommender` keeps it up to date.
+
+    Args:
+        settings: the `data` section of a recipe.
+        task: makes inputs and targets; a head of `seqrec.models.heads`.
+        seed: of the order and of what the task draws.
+        max_history: latest events that the model gets to see when it recommends.
+    Raises:
+        StoreError: no store there.
+        RecipeError, UnsupportedError: the split protocol does not fit the store.
+    """
+
+    def __init__(self, settings: DataSettings, task: Task, *, seed: int, max_history: int):
+        super().__init__()
+        self.settings = settings
+        self.store = SequenceStore(settings.store)
+        self.position = Position(0, 0)
+        self._task = task
+        self._seed = seed
+        self._max_history = max_history
+
+    @cached_property
+    def split(self) -> Split:
+        """The protocol over the store."""
+        return resolve(self.settings.split, self.store)
+
+    @cached_property
+    def training(self) -> TrainingStream:
+        """The training batches."""
+        return TrainingStream(self.store, self.split, self.settings, self._task, seed=self._seed)
+
+    def evaluation(self, part: Part) -> EvaluationStream:
+        """The validation or test batches."""
+        return EvaluationStream(self.store, self.split, self.settings, part, max_history=self._max_history)
+
+    def setup(self, stage: str) -> None:
+        """Takes the rank's place and refuses Trainer arguments under which the stream would not be exact."""
+        if self.trainer is None or stage != "fit":
+            return
+        self.training.place(self.trainer.global_rank, self.trainer.world_size)
+        if self.trainer.accumulate_grad_batches != self.training.micro_batches:
+            raise UnsupportedError(
+                f"a step of {self.settings.partitions} partitions is {self.training.micro_batches} micro-batches on "
+                f"each of {self.trainer.world_size} ranks, the Trainer accumulates "
+                f"{self.trainer.accumulate_grad_batches}",
+                where="trainer.accumulate_grad_batches",
+                do=f"set it to {self.training.micro_batches}",
+            )
+        if self.trainer.limit_train_batches != 1.0 or self.trainer.overfit_batches:
+            raise UnsupportedError(
+                "part of an epoch cannot be resumed exactly",
+                where="trainer.limit_train_batches, trainer.overfit_batches",
+                do="use `max_steps`, or a smaller store",
+            )
+
+    def train_dataloader(self) -> DataLoader[TrainingBatch]:
+        return DataLoader(self.training, batch_size=None, sampler=_FromPosition(self))
+
+    def val_dataloader(self) -> DataLoader[EvaluationBatch]:
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[EvaluationBatch]:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, part: Part) -> DataLoader[EvaluationBatch]:
+        stream = self.evaluation(part)
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return DataLoader(stream, batch_size=None, sampler=stream.plan.batches_of(rank, world_size))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, with what it is a position in."""
+        return {
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "fingerprint": self.training.fingerprint,
+            "micro_batches": self.training.micro_batches,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up a position.
+
+        Raises:
+            RunError: it is a position in another order.
+        """
+        if state_dict["fingerprint"] != self.training.fingerprint:
+            raise RunError(
+                "the checkpoint's position belongs to another order of the data",
+                checkpoint=state_dict["fingerprint"],
+                now=self.training.fingerprint,
+                do="resume with the store, split, seed, step_tokens, partitions and max_length of the checkpoint",
+            )
+        self.position = Position(state_dict["epoch"], state_dict["step"])
+
+
+class _FromPosition(Sampler[MicroBatch]):
+    """The rest of the epoch.
+
+    Its length is the whole epoch's, as Lightning counts what was done before a resume; the position is read when the
+    first batch is asked for, since Lightning may build and iterate loaders before it restores state.
+    """
+
+    def __init__(self, data: SequenceDataModule):
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data.training)
+
+    def __iter__(self) -> Iterator[MicroBatch]:
+        epoch, first = self._data.position
+        for step in range(first, self._data.training.n_steps):
+            for number in range(self._data.training.micro_batches):
+                yield MicroBatch(epoch, step, number)

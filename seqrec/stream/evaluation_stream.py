@@ -1,0 +1,133 @@
+"""The store as validation or test batches; the same batches at any number of ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from seqrec.store.sequences import Sequences
+from seqrec.store.split import Part, Split
+from seqrec.store.store import SequenceStore
+from seqrec.stream.batches import EvaluationBatch
+from seqrec.stream.collate import flatten, pad
+from seqrec.stream.order_evaluation import EvaluationPlan, evaluation_plan
+from seqrec.stream.settings import DataSettings
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EvaluationCounts:
+    """Who is evaluated.
+
+    Attributes:
+        users: users with a target.
+        left_out: users without, by reason.
+        cold_targets: targets that never occur in training, among those evaluated.
+    """
+
+    users: int
+    left_out: dict[str, int]
+    cold_targets: int
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Users with a target, as slices of flat events.
+
+    Attributes:
+        rows: int64 (n,), store rows.
+        items: int32 (events,).
+        starts, lengths: int64 (n,), the whole histories in ``items``.
+        targets: int64 (n,).
+    """
+
+    rows: Int64
+    items: npt.NDArray[np.int32]
+    starts: Int64
+    lengths: Int64
+    targets: Int64
+
+
+class EvaluationStream(Dataset[EvaluationBatch]):
+    """Map-style over batch numbers.
+
+    Args:
+        store: the store.
+        split: the protocol over it.
+        settings: batch budget and window.
+        part: validation or test.
+        max_history: latest events that a model gets to see.
+    """
+
+    def __init__(self, store: SequenceStore, split: Split, settings: DataSettings, part: Part, *, max_history: int):
+        self._store = store
+        self._split = split
+        self._part: Part = part
+        self._max_history = max_history
+        left_out: dict[str, int] = {}
+        cold, unit_rows, unit_tokens = 0, [], []
+        for unit in store.units:
+            sequences = store.read(unit, split.columns)
+            for reason, users in split.targets(sequences, part).left_out.items():
+                left_out[reason] = left_out.get(reason, 0) + int(users.sum())
+            histories = self._histories(sequences)
+            cold += int((split.train_counts[histories.targets] == 0).sum())
+            unit_rows.append(len(histories.rows))
+            unit_tokens.append(int(np.minimum(histories.lengths, max_history).sum()))
+        self.counts = EvaluationCounts(sum(unit_rows), left_out, cold)
+        self.plan: EvaluationPlan = evaluation_plan(
+            np.array(unit_rows),
+            np.array(unit_tokens),
+            batch_tokens=settings.evaluation_tokens,
+            window_tokens=settings.window_tokens,
+        )
+        self._window: tuple[int, Histories, list[Int64]] | None = None
+
+    def __len__(self) -> int:
+        return self.plan.n_batches
+
+    def __getitem__(self, number: int) -> EvaluationBatch:
+        index = self.plan.window_at(number)
+        if self._window is None or self._window[0] != index:
+            histories = self.read(self.plan.windows[index].units)
+            lengths = np.minimum(histories.lengths, self._max_history)
+            self._window = (index, histories, self.plan.batches(index, lengths))
+        _, histories, batches = self._window
+        return self._collate(histories, batches[number - self.plan.windows[index].first_slot])
+
+    def read(self, units: tuple[int, ...]) -> Histories:
+        """Histories and targets of some units of the store."""
+        parts, shift = [], 0
+        for unit in units:
+            part = self._histories(self._store.read(self._store.units[unit], self._split.columns))
+            parts.append(Histories(part.rows, part.items, part.starts + shift, part.lengths, part.targets))
+            shift += len(part.items)
+        names = ("rows", "items", "starts", "lengths", "targets")
+        return Histories(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def _histories(self, sequences: Sequences) -> Histories:
+        targets = self._split.targets(sequences, self._part)
+        keep = targets.position >= 0
+        starts = sequences.offsets[:-1][keep]
+        wanted = sequences.items[starts + targets.position[keep]].astype(np.int64)
+        return Histories(sequences.rows[keep], sequences.items, starts, targets.history_end[keep], wanted)
+
+    def _collate(self, histories: Histories, chosen: Int64) -> EvaluationBatch:
+        starts, whole = histories.starts[chosen], histories.lengths[chosen]
+        lengths = np.minimum(whole, self._max_history)
+        seen_offsets = seen_items = None
+        if self._split.settings.seen == "filter":
+            seen_offsets, seen_items = map(torch.from_numpy, flatten(histories.items, starts, whole))
+        return EvaluationBatch(
+            rows=torch.from_numpy(histories.rows[chosen]),
+            items=pad(histories.items, starts + whole - lengths, lengths),
+            lengths=torch.from_numpy(lengths),
+            targets=torch.from_numpy(histories.targets[chosen]),
+            seen_offsets=seen_offsets,
+            seen_items=seen_items,
+        )

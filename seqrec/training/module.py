@@ -1,0 +1,103 @@
+"""The LightningModule: calls model, loss and metric, and logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from seqrec.evaluation import RankHistogram, rank_users
+from seqrec.models import SequenceModel
+from seqrec.random import draw_items, raw_bits
+from seqrec.stream import EvaluationBatch, TrainingBatch
+from seqrec.training.callbacks import AllocateRanks, KeepPosition
+from seqrec.training.checkpoints import check_missing, without_restorable
+from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
+
+VALIDATION_PREFIX = "val/"
+
+
+class SequenceRecommender(L.LightningModule):
+    """Trains a `SequenceModel` on the batches of a `SequenceDataModule`.
+
+    The gradient of a step is that of the mean loss over all targets of the global batch, whatever the number of ranks
+    and micro-batches: each contributes by its share of the targets.
+
+    Args:
+        model: what is trained.
+        optimizer: settings.
+        seed: of negatives and dropout, with the step.
+        total_steps: steps of the whole training, which learning-rate schedules span.
+    """
+
+    strict_loading = False  # restorable keys are left out of checkpoints; `check_missing` sees to the others
+
+    def __init__(self, model: SequenceModel, optimizer: OptimizerSettings, *, seed: int, total_steps: int):
+        super().__init__()
+        self.model = model
+        self.ranks = RankHistogram()
+        self.optimizer_settings = optimizer
+        self.seed = seed
+        self.total_steps = total_steps
+        self._step_targets = self._step_tokens = 0.0
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [KeepPosition(), AllocateRanks(self.model)]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = build_optimizer(self.optimizer_settings, self.parameters())
+        schedule = build_schedule(self.optimizer_settings, optimizer, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: TrainingBatch, batch_idx: int) -> None:
+        """Dropout from a counter, so that a resumed run draws what an undisturbed one would."""
+        key = raw_bits(1, "dropout", self.seed, *batch.position, batch.micro_batch, self.global_rank)
+        torch.manual_seed(int(key[0] >> 1))
+
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
+        if batch.micro_batch == 0:
+            self._step_targets, self._step_tokens = self._sum_over_ranks(batch.step_targets, batch.step_tokens)
+        negatives = self._negatives(batch)
+        summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, negatives)
+        # DDP divides gradients by the world size and Lightning by the micro-batches of a step
+        loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / self._step_targets)
+        penalty = self.model.penalty()
+        share = {"loss_sum": summed.detach(), "targets": self._step_targets, "tokens": self._step_tokens}
+        return {"loss": loss if penalty is None else loss + penalty, **share}  # type: ignore[return-value]
+
+    def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        self.ranks.update(rank_users(self.model, batch, k=1).target_rank)
+
+    def on_validation_epoch_end(self) -> None:
+        metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}
+        self.ranks.reset()
+        self.log_dict(metrics, sync_dist=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = without_restorable(checkpoint["state_dict"], self.model)
+        checkpoint["seqrec"] = {"total_steps": self.total_steps}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_missing(checkpoint["state_dict"], self)
+
+    def _negatives(self, batch: TrainingBatch) -> Tensor | None:
+        if not self.model.loss.n_negatives:
+            return None
+        n_items = len(self.model.item_vectors())
+        drawn = draw_items(self.model.loss.n_negatives, n_items, "negatives", self.seed, *batch.position)
+        return torch.from_numpy(drawn).to(batch.inputs.device)
+
+    def _sum_over_ranks(self, *values: float) -> list[float]:
+        return all_sum(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
+
+
+def all_sum(values: Tensor) -> Tensor:
+    """Sum over ranks, in place; the values themselves on one process."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values

@@ -1,0 +1,44 @@
+"""The `optimizer` section of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from seqrec.settings import Settings
+
+
+class OptimizerSettings(Settings):
+    """Optimiser and learning-rate schedule."""
+
+    kind: Literal["adam", "adamw"] = Field("adamw", description="Adam, or Adam with decoupled weight decay.")
+    lr: float = Field(1e-3, gt=0, description="Highest learning rate.")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="Decay of Adam's two averages.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on every trained parameter.")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="How the rate falls after warm-up, to 0 at the last step of training."
+    )
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the rate rises from 0.")
+
+
+def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimiser over the parameters that are trained."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    kind = torch.optim.Adam if settings.kind == "adam" else torch.optim.AdamW
+    return kind(trained, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+
+
+def build_schedule(settings: OptimizerSettings, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """The learning rate over ``total_steps`` steps."""
+    name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
+    schedule: LRScheduler = get_scheduler(
+        name, optimizer, num_warmup_steps=settings.warmup_steps, num_training_steps=total_steps
+    )
+    return schedule

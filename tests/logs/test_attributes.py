@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqrec.errors import ColumnError, LogError
+from seqrec.logs import ItemTableSettings
+from seqrec.store import SequenceStore
+
+from .conftest import Prepare, audit, write
+
+LOG = "u 007 7 7\n"
+
+
+def with_table(prepared: Prepare, folder: Path, content: str, **table: Any) -> SequenceStore:
+    name = table.pop("path", "items.csv")
+    write(folder / name, content)
+    return prepared(LOG, name="log.txt", items=ItemTableSettings(path=name, **table))
+
+
+def test_attributes_are_joined_by_exact_id(prepared: Prepare, tmp_path: Path) -> None:
+    content = "item_id,name,kind,colour\n007,Bond,film,\n8,Eight,film,red\n"
+    store = with_table(prepared, tmp_path, content, title="name", category="kind", columns=["colour"])
+    assert store.catalogue.table.select(["item_id", "title", "category", "colour"]).to_pylist() == [
+        {"item_id": "7", "title": None, "category": None, "colour": None},
+        {"item_id": "007", "title": "Bond", "category": "film", "colour": None},
+    ]
+    assert store.catalogue.titles == ["7", "Bond"]
+    assert audit(store)["attributes"] == {"items_of_the_log_without_attributes": 1, "attribute_rows_without_events": 1}
+    assert [file.path for file in store.manifest.sources] == ["log.txt", "items.csv"]
+
+
+def test_a_piped_table_without_header(prepared: Prepare, tmp_path: Path) -> None:
+    store = with_table(
+        prepared, tmp_path, "7|Seven (1995)|x\n", path="u.item.gz", format="csv", delimiter="|",
+        header=["id", "title", "rest"], id="id", title="title",
+    )  # fmt: skip
+    assert store.catalogue.titles == ["Seven (1995)", "007"]
+
+
+def test_repeated_ids_name_id_and_rows(prepared: Prepare, tmp_path: Path) -> None:
+    content = "item_id,title\n1,a\n2,b\n3,c\n2,d\n1,e\n"
+    with pytest.raises(LogError, match=r"(?s)items.csv, column `item_id`: 2 ids occur.*'1' in rows 1, 5"):
+        with_table(prepared, tmp_path, content, title="title")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("item_id,title\n1,a\n2\n", "row 2: malformed line"), ("item_id,title\n1,a\n,b\n", "row 2: empty id")],
+)
+def test_rows_that_name_no_item(prepared: Prepare, tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(LogError, match=message):
+        with_table(prepared, tmp_path, content, title="title")
+
+
+def test_a_missing_column_names_its_setting(prepared: Prepare, tmp_path: Path) -> None:
+    with pytest.raises(ColumnError, match=r"(?s)items.csv: no column `titel`.*logs.items.title.*did you mean `title`"):
+        with_table(prepared, tmp_path, "item_id,title\n1,a\n", title="titel")
+    with pytest.raises(ColumnError, match=r"(?s)no column `brand`.*logs.items.columns"):
+        with_table(prepared, tmp_path, "item_id,title\n1,a\n", columns=["brand"])

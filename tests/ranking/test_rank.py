@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from seqrec.errors import MetricError
+from seqrec.evaluation import ranking
+from seqrec.ranking.rank import Ranked, rank
+from seqrec.ranking.scorers import DotScorer, ItemLists
+
+
+@dataclass(frozen=True)
+class TableScorer:
+    """Scores written down, float32 (B, N)."""
+
+    table: Tensor
+
+    @property
+    def n_users(self) -> int:
+        return self.table.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        return self.table.shape[1]
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        return self.table[:, start:stop].clone()
+
+
+def item_lists(lists: list[list[int]]) -> ItemLists:
+    offsets = torch.tensor([0, *(len(items) for items in lists)]).cumsum(0)
+    return ItemLists(offsets, torch.tensor([item for items in lists for item in items], dtype=torch.int64))
+
+
+def by_sorting(table: Tensor, k: int, targets: list[int], seen: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """The same by sorting Python lists."""
+    ranks, lists = [], []
+    for scores, target, hidden in zip(table.tolist(), targets, seen, strict=True):
+        allowed = [item for item in range(1, len(scores) + 1) if item == target or item not in hidden]
+        ranks.append(sum(item != target and scores[item - 1] >= scores[target - 1] for item in allowed))
+        order = sorted((-scores[item - 1], item) for item in allowed if scores[item - 1] > -math.inf)
+        top = [item for _, item in order[:k]]
+        lists.append(top + [0] * (k - len(top)))
+    return ranks, lists
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Tensor, int, list[int], list[list[int]]]:
+    users, n_items = draw(st.integers(1, 4)), draw(st.integers(1, 12))
+    # few values, so that most tie; both zeros, which are equal; infinities, which a model may give
+    value = st.sampled_from([-math.inf, -2.5, -1.0, -0.0, 0.0, 1e-30, 1.0, 3.0, math.inf])
+    rows = draw(st.lists(st.lists(value, min_size=n_items, max_size=n_items), min_size=users, max_size=users))
+    item = st.integers(1, n_items)
+    targets = draw(st.lists(item, min_size=users, max_size=users))
+    seen = draw(st.lists(st.lists(item, max_size=15), min_size=users, max_size=users))
+    return torch.tensor(rows), draw(st.integers(1, 15)), targets, seen
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases(), st.one_of(st.none(), st.integers(1, 13)))
+def test_equals_sorting_with_ties_seen_items_and_any_chunk(case, chunk):
+    table, k, targets, seen = case
+    ranks, lists = by_sorting(table, k, targets, seen)
+    ranked = rank(TableScorer(table), k=k, targets=torch.tensor(targets), seen=item_lists(seen), chunk=chunk)
+    assert ranked.target_rank.tolist() == ranks
+    assert ranked.top_items.tolist() == lists
+    padded = torch.cat([torch.full((len(table), 1), -torch.inf), table], dim=1)
+    assert torch.equal(ranked.top_scores, padded.gather(1, ranked.top_items))
+
+
+def test_ties_count_against_the_target_and_go_to_the_smaller_item():
+    ranked = rank(TableScorer(torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.0]])), k=3, targets=torch.tensor([2]))
+    assert ranked.target_rank.tolist() == [2]  # items 3 and 4 are not below it
+    assert ranked.top_items.tolist() == [[2, 3, 4]]
+    assert ranked.top_scores.tolist() == [[2.0, 2.0, 2.0]]
+
+
+def test_seen_items_are_passed_over_but_the_target_never_is():
+    scorer = TableScorer(torch.tensor([[5.0, 4.0, 3.0, 2.0]]))
+    ranked = rank(scorer, k=2, targets=torch.tensor([3]), seen=item_lists([[1, 3, 1]]))
+    assert ranked.target_rank.tolist() == [1]
+    assert ranked.top_items.tolist() == [[2, 3]]
+
+
+def test_a_list_is_shorter_where_fewer_items_are_left():
+    ranked = rank(TableScorer(torch.tensor([[1.0, 2.0, 3.0]])), k=5, seen=item_lists([[3]]))
+    assert ranked.target_rank is None
+    assert ranked.top_items.tolist() == [[2, 1, 0, 0, 0]]
+    assert ranked.top_scores.tolist() == [[2.0, 1.0, *[-math.inf] * 3]]
+
+
+def test_items_scored_minus_infinity_are_never_recommended_and_rank_last():
+    table = torch.tensor([[-math.inf, 1.0, -math.inf, 2.0]])
+    ranked = rank(TableScorer(table), k=4, targets=torch.tensor([1]), seen=item_lists([[2]]))
+    assert ranked.top_items.tolist() == [[4, 0, 0, 0]]
+    assert ranked.target_rank.tolist() == [2]  # items 3 and 4
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_nan_is_refused_with_count_and_place(chunk):
+    table = torch.zeros(3, 4)
+    table[1, 2] = table[2, 3] = math.nan
+    with pytest.raises(MetricError, match=r"2 of \d+ scores are NaN\n.*first: +user 1 of the batch \(from 0\), item 3"):
+        rank(TableScorer(table), k=2, targets=torch.tensor([1, 1, 1]), chunk=chunk)
+
+
+def test_nan_of_infinities_that_cancel_is_not_imagined():
+    rank(TableScorer(torch.tensor([[math.inf, -math.inf]])), k=1)
+
+
+def test_an_empty_batch_gives_empty_results():
+    ranked = rank(TableScorer(torch.zeros(0, 3)), k=2, targets=torch.zeros(0, dtype=torch.int64), seen=item_lists([]))
+    assert ranked.target_rank.shape == (0,)
+    assert ranked.top_items.shape == (0, 2)
+
+
+def dot_scorer(users: int = 33, n_items: int = 9000, width: int = 24) -> DotScorer:
+    generator = torch.Generator().manual_seed(0)
+    vectors = [torch.randn(rows, width, generator=generator) for rows in (users, n_items)]
+    return DotScorer(vectors[0], vectors[1], torch.randn(n_items, generator=generator))
+
+
+def test_dot_scores_do_not_depend_on_the_block():
+    scorer = dot_scorer()
+    whole = scorer(0, scorer.n_items)
+    assert torch.allclose(whole, scorer.user_vectors @ scorer.item_vectors.T + scorer.bias, atol=1e-4)
+    for start, stop in [(0, 1), (5, 4097), (4095, 4097), (4096, 8192), (8999, 9000), (1, 9000)]:
+        assert torch.equal(scorer(start, stop), whole[:, start:stop])
+
+
+def test_ranks_and_lists_do_not_depend_on_the_chunk(monkeypatch):
+    scorer = dot_scorer()
+    targets = torch.arange(1, scorer.n_users + 1) * 270
+    seen = item_lists([[user + 1, 4096, 4097, 9000, user + 1] for user in range(scorer.n_users)])
+
+    def ranked(chunk: int | None) -> Ranked:
+        return rank(scorer, k=20, targets=targets, seen=seen, chunk=chunk)
+
+    kept = ranked(None)
+    monkeypatch.setattr(ranking, "HELD_BYTES", 0)
+    for other in [ranked(None), *map(ranked, (1000, 4096, 5000, 8999, 9000, 10**9))]:
+        assert all(torch.equal(a, b) for a, b in zip(kept, other, strict=True))
+
+
+def test_padding_and_seen_items_are_never_recommended():
+    scorer = dot_scorer()
+    seen = torch.randint(1, 9001, (scorer.n_users, 500), generator=torch.Generator().manual_seed(1))
+    ranked = rank(scorer, k=50, seen=item_lists(seen.tolist()))
+    assert ranked.top_items.min() >= 1
+    assert ranked.top_items.max() <= 9000
+    assert not (ranked.top_items[:, :, None] == seen[:, None, :]).any()
+
+
+def test_scores_of_lower_precision_rank_as_they_are():
+    scores = torch.tensor([[1.0, 1.001, 2.0]], dtype=torch.bfloat16)  # the first two round to the same
+    ranked = rank(TableScorer(scores), k=3, targets=torch.tensor([2]))
+    assert ranked.target_rank.tolist() == [2]
+    assert ranked.top_items.tolist() == [[3, 1, 2]]
