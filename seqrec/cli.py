@@ -100,6 +100,7 @@ def fit(
     from seqrec.recipe import fit as fit_recipe
     from seqrec.recipe import load_recipe
 
+    _quiet_lightning()
     run = fit_recipe(load_recipe(recipe, overrides or []), runs=runs, fresh=fresh)
     if _first_process():
         _say(f"{run.folder}: {json.dumps(run.result)}")
@@ -124,6 +125,7 @@ def evaluate(
 
     if split not in ("test", "validation"):
         raise typer.BadParameter("`test` or `validation`", param_hint="--split")
+    _quiet_lightning()
     found = open_trained(trained, store=store)
     result = evaluate_model(
         found.model, found.data, part=split, devices=devices, accelerator=accelerator, progress=sys.stderr.isatty()
@@ -154,6 +156,7 @@ def recommend(
 
     if sum(option is not None for option in (history, user, users)) != 1:
         raise typer.BadParameter("give one of --history, --user and --users")
+    _quiet_lightning()
     found = open_trained(trained, store=store)
     recommender = found.recommender()
     if history is not None:
@@ -179,6 +182,7 @@ def export(
     """
     from seqrec.recipe import Run, export_run
 
+    _quiet_lightning()
     _say(f"{export_run(Run.open(run), out, merge=merge)}: scores equal in a fresh process")
 
 
@@ -189,6 +193,7 @@ def demo(
     """Simulate a shop's log and run it through: prepare, fit, evaluate, recommend, export, report."""
     from seqrec.demo import run_demo
 
+    _quiet_lightning()
     _say(f"open {run_demo(out, say=_say)}")
 
 
@@ -204,13 +209,19 @@ def main() -> None:
     """Entry point: errors of seqrec's own are printed without a traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("lightning.pytorch", "lightning.fabric", "httpx"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         app()
     except SeqrecError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise SystemExit(1) from None
+
+
+def _quiet_lightning() -> None:
+    """Its advice comes with every start, and twice; to be called once lightning is imported, as it sets its own levels."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("lightning"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _log_settings(values: dict[str, Any]) -> Any:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seqrec.evaluation.baselines import ItemKNN, Popular
 from seqrec.evaluation.bootstrap import measure
@@ -40,6 +39,8 @@ class _RankUsers(L.LightningModule):
         self.results: Int64 = np.empty((0, LONGEST + 2), dtype=np.int64)
 
     def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        if not len(batch.rows):
+            return
         ranked = rank_users(self.model, batch, k=LONGEST)
         assert ranked.target_rank is not None
         self._found.append(torch.column_stack([batch.rows, ranked.target_rank, ranked.top_items]))
@@ -86,9 +87,8 @@ def evaluate(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    batches = stream.plan.batches_of(trainer.global_rank, trainer.world_size)
     ranker = _RankUsers(model)
-    trainer.test(ranker, DataLoader(stream, batch_size=None, sampler=batches), verbose=False)
+    trainer.test(ranker, stream.loader(trainer.global_rank, trainer.world_size), verbose=False)
     if not trainer.is_global_zero:
         return None
     counts = stream.counts

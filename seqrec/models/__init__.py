@@ -3,23 +3,19 @@
 from seqrec.models.adapters import (
     AdaLoraSettings,
     LoraSettings,
+    allocate_ranks,
     allocator_state,
     attach,
     load_allocator_state,
     orthogonality_penalty,
     rank_pattern,
 )
-from seqrec.models.backbones import (
-    Backbone,
-    ConfiguredBackboneSettings,
-    PretrainedBackboneSettings,
-    fingerprint,
-    load_backbone,
-)
+from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
 from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import FullSoftmax, FullSoftmaxSettings, SampledSoftmax, SampledSoftmaxSettings, build_loss
-from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, build_model
+from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, build_model, merged
+from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
     "MASK",
@@ -43,6 +39,7 @@ __all__ = [
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "SequenceModel",
+    "allocate_ranks",
     "allocator_state",
     "attach",
     "build_head",
@@ -51,6 +48,7 @@ __all__ = [
     "fingerprint",
     "load_allocator_state",
     "load_backbone",
+    "merged",
     "orthogonality_penalty",
     "rank_pattern",
 ]

@@ -15,17 +15,18 @@ from seqrec.errors import AdapterError, RecipeError
 from seqrec.settings import Settings
 
 ADAPTER_NAME = "default"
+_AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 
 
 class LoraSettings(Settings):
     """Low-rank adaptation: W + (alpha / rank) B A. Source: Hu et al. 2021, arXiv:2106.09685."""
 
     kind: Literal["lora"]
-    rank: int = Field(8, ge=1, description="Rank of the update.")
-    alpha: float = Field(16.0, gt=0, description="Scale; the update is multiplied by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
+    rank: int = Field(default=8, ge=1, description="Rank of the update.")
+    alpha: float = Field(default=16.0, gt=0, description="Scale; the update is multiplied by alpha / rank.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
     target_modules: list[str] | Literal["all-linear"] = Field(
-        "all-linear", description="Names of the linear layers to adapt (the last parts of their paths)."
+        default="all-linear", description="Names of the linear layers to adapt (the last parts of their paths)."
     )
 
 
@@ -33,16 +34,16 @@ class AdaLoraSettings(Settings):
     """LoRA whose rank budget moves between layers while training. Source: Zhang et al. 2023, arXiv:2303.10512."""
 
     kind: Literal["adalora"]
-    initial_rank: int = Field(12, ge=2, description="Rank of each layer before allocation.")
-    target_rank: int = Field(8, ge=1, description="Mean rank of a layer after allocation; below `initial_rank`.")
-    alpha: float = Field(16.0, gt=0, description="Scale; the update is multiplied by alpha / initial_rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
-    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps before the budget begins to fall.")
-    final: float = Field(0.3, gt=0, lt=1, description="Share of all steps, at the end, that keep the final ranks.")
-    interval: int = Field(10, ge=1, description="Steps between two allocations while the budget falls.")
-    orthogonality: float = Field(0.5, ge=0, description="Weight of the penalty that keeps A and B orthogonal.")
+    initial_rank: int = Field(default=12, ge=2, description="Rank of each layer before allocation.")
+    target_rank: int = Field(default=8, ge=1, description="Mean rank of a layer afterwards; below `initial_rank`.")
+    alpha: float = Field(default=16.0, gt=0, description="Scale; the update is multiplied by alpha / initial_rank.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of all steps before the budget begins to fall.")
+    final: float = Field(default=0.3, gt=0, lt=1, description="Share of all steps, the last ones, that keep the ranks.")
+    interval: int = Field(default=10, ge=1, description="Steps between two allocations while the budget falls.")
+    orthogonality: float = Field(default=0.5, ge=0, description="Weight of the penalty that keeps A and B orthogonal.")
     target_modules: list[str] | Literal["all-linear"] = Field(
-        "all-linear", description="Names of the linear layers to adapt (the last parts of their paths)."
+        default="all-linear", description="Names of the linear layers to adapt (the last parts of their paths)."
     )
 
     @model_validator(mode="after")
@@ -70,7 +71,11 @@ def attach(base: PreTrainedModel, settings: LoraSettings | AdaLoraSettings, *, t
     """
     _check_targets(base, settings.target_modules)
     trainable = {name for name, parameter in base.named_parameters() if parameter.requires_grad}
-    model = get_peft_model(base, _peft_config(settings, total_steps), adapter_name=ADAPTER_NAME)
+    config = _peft_config(settings, total_steps)
+    config.fan_in_fan_out = any(
+        isinstance(module, Conv1D) for module in base.modules()
+    )  # GPT-2's weights lie (in, out)
+    model = get_peft_model(base, config, adapter_name=ADAPTER_NAME)
     for name, parameter in base.named_parameters():  # peft freezes all; a recipe may train backbone and adapter
         if name.replace(".base_layer", "") in trainable:
             parameter.requires_grad_(True)
@@ -133,23 +138,45 @@ def orthogonality_penalty(model: PeftModel) -> Tensor | None:
         if "lora_A" in name or "lora_B" in name:
             gram = parameter @ parameter.T if "lora_A" in name else parameter.T @ parameter
             terms.append(torch.linalg.norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)))
-    return config.orth_reg_weight * torch.stack(terms).mean()
+    weight: float = config.orth_reg_weight
+    return weight * torch.stack(terms).mean()
+
+
+def allocate_ranks(model: PeftModel, step: int) -> None:
+    """Moves AdaLoRA's ranks as its schedule says; nothing for other adapters.
+
+    Once an optimizer step, after it and before the gradients are cleared: importance is measured from them (peft#432).
+
+    Args:
+        model: what `attach` gave.
+        step: optimizer steps done, 1..total_steps.
+    """
+    if not isinstance(model.peft_config[ADAPTER_NAME], AdaLoraConfig):
+        return
+    devices = {name: parameter.device for name, parameter in model.base_model.model.named_parameters()}
+    for averages in _averages(model).values():  # they are plain tensors, which do not follow the model to its device
+        averages.update({name: tensor.to(devices[name]) for name, tensor in averages.items()})
+    model.base_model.update_and_allocate(step)
 
 
 def allocator_state(model: PeftModel) -> dict[str, dict[str, Tensor]]:
     """What AdaLoRA's allocator remembers and peft does not save: importance averages, and the rank pattern as masks."""
-    allocator, config = model.base_model.rankallocator, model.peft_config[ADAPTER_NAME]
+    config = model.peft_config[ADAPTER_NAME]
     pattern = {_with_name(name): torch.tensor(kept) for name, kept in (config.rank_pattern or {}).items()}
-    names = ("ipt", "exp_avg_ipt", "exp_avg_unc")
-    return {name: dict(getattr(allocator, name)) for name in names} | {"rank_pattern": pattern}
+    return {name: dict(averages) for name, averages in _averages(model).items()} | {"rank_pattern": pattern}
 
 
 def load_allocator_state(model: PeftModel, state: dict[str, dict[str, Tensor]]) -> None:
     """Puts back what `allocator_state` gave."""
     allocator, config = model.base_model.rankallocator, model.peft_config[ADAPTER_NAME]
-    for name in ("ipt", "exp_avg_ipt", "exp_avg_unc"):
+    for name in _AVERAGES:
         setattr(allocator, name, dict(state[name]))
     config.rank_pattern = {name: kept.tolist() for name, kept in state["rank_pattern"].items()} or None
+
+
+def _averages(model: PeftModel) -> dict[str, dict[str, Tensor]]:
+    """Importance of every adapter weight in the last step, its running average, and that of its uncertainty."""
+    return {name: getattr(model.base_model.rankallocator, name) for name in _AVERAGES}
 
 
 def rank_pattern(model: PeftModel) -> dict[str, int] | None:

@@ -25,9 +25,9 @@ class MaskedItemSettings(Settings):
     """Predict masked events from both sides (Cloze); for bidirectional backbones."""
 
     kind: Literal["masked_item"]
-    mask_share: float = Field(0.2, gt=0, lt=1, description="Share of a sequence's events that a Cloze sample masks.")
+    mask_share: float = Field(default=0.2, gt=0, lt=1, description="Share of its events that a Cloze sample masks.")
     last_share: float = Field(
-        0.2,
+        default=0.2,
         ge=0,
         le=1,
         description="Share of samples that mask only the last event, which is what recommending will ask.",

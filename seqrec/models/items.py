@@ -19,8 +19,8 @@ class IdItemsSettings(Settings):
     """One trainable vector an item."""
 
     kind: Literal["ids"] = "ids"
-    width: int = Field(64, ge=1, description="Width D of the item vectors.")
-    init_std: float = Field(0.02, gt=0, description="Standard deviation of the initial vectors.")
+    width: int = Field(default=64, ge=1, description="Width D of the item vectors.")
+    init_std: float = Field(default=0.02, gt=0, description="Standard deviation of the initial vectors.")
 
 
 class ItemTable(nn.Module):
@@ -43,6 +43,7 @@ class ItemTable(nn.Module):
 
     @property
     def width(self) -> int:
+        """Width D of the vectors."""
         return self.weight.shape[1]
 
     def forward(self, items: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -26,7 +27,7 @@ class SampledSoftmaxSettings(Settings):
     """Cross-entropy over the target and negatives drawn uniformly, shared by the positions of a step."""
 
     kind: Literal["sampled_softmax"]
-    negatives: int = Field(512, ge=1, description="Negatives of a step.")
+    negatives: int = Field(default=512, ge=1, description="Negatives of a step.")
 
 
 LossSettings = Annotated[FullSoftmaxSettings | SampledSoftmaxSettings, Field(discriminator="kind")]
@@ -41,16 +42,17 @@ class FullSoftmax(nn.Module):
         """Summed loss.
 
         Args:
-            hidden: float (T, D), one row a target.
+            hidden: float (T, D), one row a target; T may be 0, and then all gradients are zero.
             targets: int64 (T,), 1..N.
             table: float (N, D).
             negatives: not used.
         Returns:
-            float32 or float64 (), the sum over targets.
+            float (), in the dtype of the table: the sum over targets.
         """
         chunk = max(1, min(len(hidden), _CHUNK_BYTES // (4 * len(table))))
         options = LinearCrossEntropyOptions(batch_chunk_size=chunk)
-        return F.linear_cross_entropy(hidden, table, targets - 1, reduction="sum", options=options)
+        # under autocast the backbone may give bfloat16, in which a sum over the catalogue would be far too coarse
+        return F.linear_cross_entropy(hidden.to(table.dtype), table, targets - 1, reduction="sum", options=options)
 
 
 class SampledSoftmax(nn.Module):
@@ -70,10 +72,10 @@ class SampledSoftmax(nn.Module):
         """Summed loss; arguments as in `FullSoftmax`, and negatives int64 (m,), 1..N, drawn with replacement."""
         if negatives is None:
             raise ValueError("sampled softmax needs the negatives of the step")
+        hidden = hidden.to(table.dtype)
         positive = (hidden * F.embedding(targets - 1, table)).sum(-1, keepdim=True)  # (T, 1)
         logits = hidden @ F.embedding(negatives - 1, table).T  # (T, m)
-        expected_count = len(negatives) / len(table)
-        logits = logits - torch.log(torch.tensor(expected_count, dtype=logits.dtype, device=logits.device))
+        logits = logits - math.log(len(negatives) / len(table))
         logits = logits.masked_fill(negatives == targets.unsqueeze(1), float("-inf"))
         return (torch.logsumexp(torch.cat([positive, logits], dim=1), dim=1) - positive.squeeze(1)).sum()
 

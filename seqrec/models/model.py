@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from peft import PeftModel
 from pydantic import Field
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from seqrec.errors import UnsupportedError
 from seqrec.models.adapters import AdapterSettings, attach, orthogonality_penalty
-from seqrec.models.backbones import Backbone, BackboneSettings, load_backbone
+from seqrec.models.backbones import Backbone
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, build_loss
+from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
 from seqrec.settings import Settings
 
 
@@ -24,7 +28,7 @@ class ModelSettings(Settings):
     items: IdItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
     backbone: BackboneSettings = Field(description="The sequence model.")
     adapter: AdapterSettings | None = Field(
-        None, description="PEFT adapter around the backbone; null trains the backbone itself, or nothing of it."
+        default=None, description="PEFT adapter around the backbone; null trains the backbone itself, or nothing of it."
     )
     head: HeadSettings = Field(default_factory=NextItemSettings, description="What is predicted.")
     loss: LossSettings = Field(default_factory=FullSoftmaxSettings, description="Loss over the catalogue.")
@@ -99,7 +103,7 @@ class SequenceModel(nn.Module):
             float (B, D).
         """
         inputs, lengths = self.head.query(items, lengths)
-        last = self(inputs, lengths)[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        last: Tensor = self(inputs, lengths)[torch.arange(len(lengths), device=lengths.device), lengths - 1]
         return last
 
     def item_vectors(self) -> Tensor:
@@ -109,6 +113,10 @@ class SequenceModel(nn.Module):
     def max_history(self, max_length: int) -> int:
         """Most events of a history that fit beside what the head itself adds."""
         return max_length - int(self.head.with_mask)
+
+    def restorable_keys(self) -> frozenset[str]:
+        """Names, as in `state_dict`, of what a checkpoint may leave out; see `Backbone.restorable_keys`."""
+        return frozenset(f"backbone.{key}" for key in self.backbone.restorable_keys())
 
     def parameter_counts(self) -> ParameterCounts:
         """Trainable and frozen parameters outside the item table, and the table's."""
@@ -136,7 +144,11 @@ def build_model(settings: ModelSettings, *, n_items: int, max_length: int, total
     head = build_head(settings.head)
     base = load_backbone(settings.backbone, positions=max_length)
     adapter = settings.adapter
-    backbone = Backbone(base, None if adapter is None else lambda m: attach(m, adapter, total_steps=total_steps))
+    backbone = Backbone(
+        base,
+        None if adapter is None else partial(attach, settings=adapter, total_steps=total_steps),
+        pretrained=isinstance(settings.backbone, PretrainedBackboneSettings),
+    )
     if head.causal != backbone.causal:
         raise UnsupportedError(
             f"head `{settings.head.kind}` needs a {'causal' if head.causal else 'bidirectional'} backbone, "
@@ -146,3 +158,16 @@ def build_model(settings: ModelSettings, *, n_items: int, max_length: int, total
         )
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask)
     return SequenceModel(items, backbone, head, build_loss(settings.loss))
+
+
+def merged(model: SequenceModel) -> PreTrainedModel:
+    """A copy of the backbone, in evaluation mode, with its adapter merged into the weights.
+
+    The model itself stays as it is.
+
+    Raises:
+        ValueError: merged weights are not finite.
+    """
+    backbone = deepcopy(model.backbone.model)
+    base: PreTrainedModel = backbone.merge_and_unload(safe_merge=True) if isinstance(backbone, PeftModel) else backbone
+    return base.eval()

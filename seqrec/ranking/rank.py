@@ -113,7 +113,7 @@ def _refuse_nan(scores: Tensor, start: int) -> None:
 
 def _scores_of(targets: Tensor, blocks: _Blocks) -> Tensor:
     """float32 (B,), each user's score of their target."""
-    own = torch.empty(len(targets), device=targets.device)
+    own = torch.empty(len(targets), dtype=torch.float32, device=targets.device)
     for start, scores in blocks:
         (rows,) = torch.where((targets > start) & (targets <= start + scores.shape[1]))
         own[rows] = scores[rows, targets[rows] - 1 - start]
@@ -130,13 +130,13 @@ class _NotBelow:
     def __init__(self, own: Tensor):
         self.own = own
         self.counts = torch.zeros(len(own), dtype=torch.int64, device=own.device)
-        self.flags = torch.empty(0, device=own.device)
+        self.flags = torch.empty(0, dtype=torch.float32, device=own.device)
 
     def add(self, scores: Tensor) -> None:
         """Counts a block, float32 (B, width)."""
         # One buffer for all blocks, and float32 in it: torch sums that an order of magnitude faster than bool
         if self.flags.numel() < scores.numel():
-            self.flags = torch.empty(scores.numel(), device=scores.device)
+            self.flags = torch.empty(scores.numel(), dtype=torch.float32, device=scores.device)
         flags = self.flags[: scores.numel()].view(scores.shape)
         self.counts += torch.ge(scores, self.own[:, None], out=flags).sum(dim=1).long()
 

@@ -1,6 +1,7 @@
 """Recipe files: what they may say, and what is built from them."""
 
 from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
+from seqrec.recipe.curve import training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe
 from seqrec.recipe.run import Run, ensure_store, fit
 from seqrec.recipe.schema import Recipe
@@ -21,4 +22,5 @@ __all__ = [
     "load_recipe",
     "open_trained",
     "parse_recipe",
+    "training_curve",
 ]

@@ -43,7 +43,7 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
     L.seed_everything(recipe.seed, verbose=False)
     model = build_recipe_model(recipe, data.store, total_steps=total_steps)
     module = SequenceRecommender(model, recipe.optimizer, seed=recipe.seed, total_steps=total_steps)
-    return Parts(build_trainer(recipe, Path(folder)), module, data)
+    return Parts(build_trainer(recipe, Path(folder), data), module, data)
 
 
 def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
@@ -60,7 +60,7 @@ def build_recipe_model(recipe: Recipe, store: SequenceStore, *, total_steps: int
     return build_model(recipe.model, n_items=n_items, max_length=recipe.data.max_length, total_steps=total_steps)
 
 
-def build_trainer(recipe: Recipe, folder: Path) -> L.Trainer:
+def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
     """The Trainer, with the arguments of the recipe and those that exactness needs."""
     callbacks: list[Callback] = [StepMetrics(), *selection_callbacks(recipe.selection, folder / "checkpoints")]
     arguments = {"enable_progress_bar": sys.stderr.isatty(), "enable_model_summary": False} | recipe.trainer
@@ -74,7 +74,7 @@ def build_trainer(recipe: Recipe, folder: Path) -> L.Trainer:
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    trainer.accumulate_grad_batches = micro_batches_per_step(recipe.data.partitions, trainer.world_size)
+    trainer.accumulate_grad_batches = micro_batches_per_step(data.training.n_partitions, trainer.world_size)
     return trainer
 
 

@@ -1,11 +1,10 @@
-"""What loaders yield: plain containers that Lightning moves to the device by their `to`."""
+"""What loaders yield: plain containers, not frozen, since Lightning moves and casts a dataclass field by field."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -16,19 +15,8 @@ class Position(NamedTuple):
     step: int
 
 
-@dataclass(frozen=True)
-class _Batch:
-    def to(self, device: torch.device | str, **kwargs: Any) -> Self:
-        moved = {
-            field.name: value.to(device, **kwargs)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return replace(self, **moved)
-
-
-@dataclass(frozen=True)
-class TrainingBatch(_Batch):
+@dataclass
+class TrainingBatch:
     """One micro-batch: what one rank takes of one slot of a step.
 
     Attributes:
@@ -54,8 +42,8 @@ class TrainingBatch(_Batch):
     after: Position
 
 
-@dataclass(frozen=True)
-class EvaluationBatch(_Batch):
+@dataclass
+class EvaluationBatch:
     """Histories with one target each.
 
     Attributes:

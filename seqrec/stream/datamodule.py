@@ -63,7 +63,7 @@ class SequenceDataModule(L.LightningDataModule):
         self.training.place(self.trainer.global_rank, self.trainer.world_size)
         if self.trainer.accumulate_grad_batches != self.training.micro_batches:
             raise UnsupportedError(
-                f"a step of {self.settings.partitions} partitions is {self.training.micro_batches} micro-batches on "
+                f"a step of {self.training.n_partitions} partitions is {self.training.micro_batches} micro-batches on "
                 f"each of {self.trainer.world_size} ranks, the Trainer accumulates "
                 f"{self.trainer.accumulate_grad_batches}",
                 where="trainer.accumulate_grad_batches",
@@ -86,9 +86,8 @@ class SequenceDataModule(L.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, part: Part) -> DataLoader[EvaluationBatch]:
-        stream = self.evaluation(part)
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return DataLoader(stream, batch_size=None, sampler=stream.plan.batches_of(rank, world_size))
+        return self.evaluation(part).loader(rank, world_size)
 
     def state_dict(self) -> dict[str, Any]:
         """The position, with what it is a position in."""

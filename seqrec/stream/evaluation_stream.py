@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from seqrec.store.sequences import Sequences
 from seqrec.store.split import Part, Split
@@ -18,6 +18,7 @@ from seqrec.stream.order_evaluation import EvaluationPlan, evaluation_plan
 from seqrec.stream.settings import DataSettings
 
 Int64 = npt.NDArray[np.int64]
+_NO_BATCH = -1
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,15 @@ class EvaluationStream(Dataset[EvaluationBatch]):
     def __len__(self) -> int:
         return self.plan.n_batches
 
+    def loader(self, rank: int, world_size: int) -> DataLoader[EvaluationBatch]:
+        """A rank's batches; one without users for a rank that has none, since Lightning refuses empty loaders."""
+        numbers = self.plan.batches_of(rank, world_size)
+        return DataLoader(self, batch_size=None, sampler=numbers or [_NO_BATCH])
+
     def __getitem__(self, number: int) -> EvaluationBatch:
+        if number == _NO_BATCH:
+            none = torch.empty(0, dtype=torch.int64)
+            return EvaluationBatch(none, none.view(0, 0), none, none, None, None)
         index = self.plan.window_at(number)
         if self._window is None or self._window[0] != index:
             histories = self.read(self.plan.windows[index].units)

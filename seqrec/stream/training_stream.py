@@ -62,6 +62,10 @@ class TrainingStream(Dataset[TrainingBatch]):
         settings: token budget, partitions, window, longest input.
         task: makes inputs and targets.
         seed: of the order and of what the task draws.
+
+    Attributes:
+        n_steps: steps of an epoch.
+        n_partitions: partitions in use, fewer than asked for where the store has fewer units.
     """
 
     def __init__(self, store: SequenceStore, split: Split, settings: DataSettings, task: Task, *, seed: int):
@@ -76,7 +80,7 @@ class TrainingStream(Dataset[TrainingBatch]):
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
         )
-        self._n_partitions = min(settings.partitions, int(np.count_nonzero(self._unit_rows)))
+        self.n_partitions = min(settings.partitions, int(np.count_nonzero(self._unit_rows)))
         self._rank, self._world_size = 0, 1
         self._plan: EpochPlan | None = None
         self._windows: dict[int, tuple[int, _Rows, list[Int64]]] = {}
@@ -95,7 +99,7 @@ class TrainingStream(Dataset[TrainingBatch]):
     @property
     def micro_batches(self) -> int:
         """G: micro-batches that each rank takes a step."""
-        return micro_batches_per_step(self._n_partitions, self._world_size)
+        return micro_batches_per_step(self.n_partitions, self._world_size)
 
     @property
     def fingerprint(self) -> str:
@@ -125,7 +129,7 @@ class TrainingStream(Dataset[TrainingBatch]):
         return self._step[1][at.number]
 
     def _make_step(self, position: Position) -> list[TrainingBatch]:
-        parts = share(self._n_partitions, self._world_size, self._rank)
+        parts = share(self.n_partitions, self._world_size, self._rank)
         batches = [self._make(position, part) for part in parts]
         batches += [self._filler(position)] * (self.micro_batches - len(batches))
         targets = sum(int((batch.targets != 0).sum()) for batch in batches)

@@ -71,7 +71,8 @@ class SequenceRecommender(L.LightningModule):
         return {"loss": loss if penalty is None else loss + penalty, **share}  # type: ignore[return-value]
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
-        self.ranks.update(rank_users(self.model, batch, k=1).target_rank)
+        if len(batch.rows):
+            self.ranks.update(rank_users(self.model, batch, k=1).target_rank)
 
     def on_validation_epoch_end(self) -> None:
         metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}

@@ -1,0 +1,116 @@
+"""Bundles: a trained recommender as a folder, opened and verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from seqrec.errors import BackboneError, BundleError
+from seqrec.export.manifest import ADAPTER_FOLDER, BACKBONE_FOLDER, BundleManifest, check_files, read_manifest
+from seqrec.export.samples import Samples, read_samples, verify_samples
+from seqrec.export.weights import catalogue_of, load_adapter, load_items, load_outside, quiet_transformers
+from seqrec.models import (
+    Backbone,
+    ItemTable,
+    PretrainedBackboneSettings,
+    SequenceModel,
+    build_head,
+    build_loss,
+    fingerprint,
+    load_backbone,
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle, whose files, base model and sample scores have been verified.
+
+    `seqrec.serving.Recommender.from_bundle` recommends from it.
+
+    Attributes:
+        path: the folder.
+        manifest: `bundle.json`: settings, versions, metrics.
+        model: on the CPU, in evaluation mode.
+        item_ids: N ids; item i is ``item_ids[i - 1]``.
+        training_counts: int64 (N,), training events of each item.
+        samples: sample histories and the scores they must give.
+    """
+
+    path: Path
+    manifest: BundleManifest
+    model: SequenceModel
+    item_ids: list[str]
+    training_counts: npt.NDArray[np.int64]
+    samples: Samples
+
+    @property
+    def recipe(self) -> str:
+        """Text of the recipe that the model was trained by."""
+        return (self.path / "recipe.yaml").read_text(encoding="utf-8")
+
+
+def load_bundle(path: str | Path, *, base: str | None = None) -> Bundle:
+    """Opens a bundle and verifies it: hashes, base model, scores of the samples.
+
+    Args:
+        path: the bundle's folder.
+        base: where the base model is, in place of the source that the bundle names; for bundles without it.
+    Raises:
+        BundleError: the folder is no bundle, a file is missing or changed, the base model is not to be had or is
+            another than the one trained on, or the samples' scores differ by more than 1e-5.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    item_ids, tensors, training_counts = load_items(folder)
+    model = _assemble(manifest, _load_base(folder, manifest, base), tensors, folder)
+    samples = read_samples(folder)
+    catalogue = catalogue_of(item_ids)
+    verify_samples(model, samples, catalogue, max_length=manifest.max_length, where=str(folder))
+    return Bundle(folder, manifest, model, item_ids, training_counts, samples)
+
+
+def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreTrainedModel:
+    if manifest.base.included and base is not None:
+        raise BundleError("the bundle carries its own base model", where=str(folder), do="leave `base` out")
+    source = str(folder / BACKBONE_FOLDER) if manifest.base.included else base or manifest.base.source
+    settings = PretrainedBackboneSettings(kind="pretrained", source=source)
+    try:
+        with quiet_transformers():
+            model = load_backbone(settings, positions=manifest.max_length)
+    except BackboneError as error:
+        reason = " ".join(str(error).split())
+        do = "give its place by `base`: a folder, a hub name or `package:NAME/FOLDER`"
+        raise BundleError("the base model cannot be loaded", where=str(folder), reason=reason, do=do) from error
+    found = fingerprint(model)
+    if found != manifest.base.fingerprint:
+        raise BundleError(
+            f"the base model {source!r} is not the one that was trained on",
+            where=str(folder),
+            expected=f"weights with the fingerprint {manifest.base.fingerprint[:16]}… (from {manifest.base.source!r})",
+            found=f"{found[:16]}…",
+            do="give the place of the right one by `base`, or export with `merge` to carry it along",
+        )
+    return model
+
+
+def _assemble(
+    manifest: BundleManifest, base: PreTrainedModel, tensors: dict[str, Tensor], folder: Path
+) -> SequenceModel:
+    head = build_head(manifest.model.head)
+    adapted = manifest.kind == "adapter"
+    backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
+    items = ItemTable(manifest.items, manifest.model.items, with_mask=head.with_mask)
+    model = SequenceModel(items, backbone, head, build_loss(manifest.model.loss))
+    wrong = load_outside(model, tensors)
+    if wrong:
+        names = ", ".join(f"`{name}`" for name in wrong)
+        raise BundleError(
+            "`items.safetensors` does not fit the model", where=str(folder), tensors=names, do="export the run again"
+        )
+    return model.eval().requires_grad_(False)

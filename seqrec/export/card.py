@@ -1,0 +1,81 @@
+"""The model card of a bundle: what it is, how it was trained, how good it is, how to load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from seqrec.export.manifest import BundleManifest
+from seqrec.models import build_head
+
+_KINDS = {
+    "full": "full: a backbone with weights of its own",
+    "frozen": "frozen: item vectors over a pretrained backbone as it is",
+    "adapter": "adapter: item vectors and a PEFT adapter over a base model",
+    "merged": "merged: a backbone that the adapter was merged into",
+}
+_PACKAGE = "package:"
+
+
+def model_card(manifest: BundleManifest, *, name: str, example: Sequence[str], projected: bool) -> str:
+    """The text of README.md.
+
+    Args:
+        manifest: of the bundle; its files need not be listed yet.
+        name: of the bundle.
+        example: a history as item ids, for the code.
+        projected: whether linear maps join item vectors and backbone.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("seqrec.export", "."),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["json"] = _json  # jinja's own `tojson` escapes for HTML
+    masked, source = build_head(manifest.model.head).with_mask, manifest.base.source
+    return environment.get_template("card.md.j2").render(
+        manifest=manifest,
+        settings=manifest.model,
+        name=name,
+        kind=_KINDS[manifest.kind],
+        base="in `backbone/`" if manifest.base.included else f"`{source}`",
+        package=source.removeprefix(_PACKAGE).split("/", maxsplit=1) if source.startswith(_PACKAGE) else None,
+        versions=", ".join(f"{package} {version}" for package, version in manifest.versions.items()),
+        example=example,
+        max_history=manifest.max_length - int(masked),
+        masked=masked,
+        projected=projected,
+        adapted=manifest.kind == "adapter",
+        tensors=_tensors(masked=masked, projected=projected),
+        **_metrics(manifest.metrics or {}),
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=list)
+
+
+def _tensors(*, masked: bool, projected: bool) -> list[str]:
+    return [
+        "`items.weight`: item vectors, input and output table",
+        *(["`items.mask`: vector of the mask token"] if masked else []),
+        *(["`project_in.*`, `project_out.*`: maps from item vectors to the base model and back"] if projected else []),
+        "`training_counts`: training events of each item, by which users without a history are served",
+    ]
+
+
+def _metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The table: the model's metrics by row, beside the baselines'."""
+    columns = {"model": metrics.get("model", {}), **metrics.get("baselines", {})}
+    return {
+        "protocol": _json(metrics["protocol"]) if "protocol" in metrics else None,
+        "columns": list(columns),
+        "rows": [
+            (metric, [f"{values[metric]:.4f}" if metric in values else "" for values in columns.values()])
+            for metric in columns["model"]
+        ],
+    }

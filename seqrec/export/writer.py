@@ -1,0 +1,180 @@
+"""A trained model to a bundle that has been seen to give its scores."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from peft import PeftModel
+from torch import Tensor
+
+from seqrec.errors import BundleError
+from seqrec.export.card import model_card
+from seqrec.export.manifest import (
+    ADAPTER_FOLDER,
+    BACKBONE_FOLDER,
+    MANIFEST_FILE,
+    BaseModelReference,
+    BundleManifest,
+    list_files,
+    package_versions,
+)
+from seqrec.export.samples import SAMPLES_FILE, make_samples
+from seqrec.export.scoring import TOLERANCE, differences, history_scores
+from seqrec.export.verify import scores_in_fresh_process
+from seqrec.export.weights import catalogue_of, quiet_transformers, save_adapter, save_items, without_adapter
+from seqrec.models import ModelSettings, PretrainedBackboneSettings, SequenceModel, fingerprint, merged
+
+
+def export_bundle(
+    out: str | Path,
+    *,
+    model: SequenceModel,
+    settings: ModelSettings,
+    item_ids: Sequence[str],
+    popular: npt.NDArray[np.int64],
+    seen: Literal["filter", "allow"],
+    max_length: int,
+    recipe_text: str,
+    sample_histories: Sequence[Sequence[str]],
+    metrics: Mapping[str, Any] | None = None,
+    merge: bool = False,
+) -> Path:
+    """Writes a bundle, and sees that a fresh process gets the live model's scores from it.
+
+    It is written beside its destination and renamed once verified: what stands at the destination is whole and true.
+    The model stays as it was, and can be trained on.
+
+    Args:
+        out: the bundle's folder; must not exist.
+        model: as trained, on any device.
+        settings: what the model was built from.
+        item_ids: N ids; item i is ``item_ids[i - 1]``.
+        popular: int64 (N,), training events of each item, which the fallback for new users ranks by.
+        seen: whether items of a history may be recommended again.
+        max_length: positions that an input takes.
+        recipe_text: the resolved recipe as YAML.
+        sample_histories: at least one non-empty history as item ids; a few from validation are a good choice.
+        metrics: what `seqrec evaluate` gives as JSON; None where it was not run.
+        merge: merge the adapter into the backbone, which the bundle then carries whole.
+    Returns:
+        The bundle's folder.
+    Raises:
+        BundleError: the destination exists, arguments do not fit together, or the export does not give the model's
+            scores to 1e-5; nothing is left at the destination.
+        UnknownIdError: a sample history has an id that is not among ``item_ids``.
+    """
+    destination = Path(out)
+    _refuse_existing(destination)
+    _check(model, item_ids, popular, sample_histories, merge)
+    catalogue = catalogue_of(item_ids)
+    histories = [catalogue.encode(history).tolist() for history in sample_histories]
+    expected = history_scores(model, histories, max_length=max_length)
+    with _beside(destination) as folder:
+        kind, base = _write_weights(folder, model, settings, merge=merge)
+        save_items(folder, model, item_ids, popular)
+        (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
+        samples = make_samples(sample_histories, expected, item_ids)
+        (folder / SAMPLES_FILE).write_text(samples.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        manifest = BundleManifest(
+            kind=kind,
+            base=base,
+            model=settings,
+            items=len(item_ids),
+            max_length=max_length,
+            seen=seen,
+            metrics=None if metrics is None else dict(metrics),
+            versions=package_versions(),
+            files={},
+        )
+        card = model_card(
+            manifest,
+            name=destination.name,
+            example=sample_histories[0],
+            projected=model.items.width != model.backbone.width,
+        )
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        manifest = manifest.model_copy(update={"files": list_files(folder)})
+        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _verify(folder, expected, destination)
+        _refuse_existing(destination)
+        folder.rename(destination)
+    return destination
+
+
+def _write_weights(
+    folder: Path, model: SequenceModel, settings: ModelSettings, *, merge: bool
+) -> tuple[Literal["full", "frozen", "adapter", "merged"], BaseModelReference]:
+    """Writes `backbone/` where the base model cannot be had again, and `adapter/` where there is one."""
+    network = model.backbone.model
+    adapter = network if isinstance(network, PeftModel) and not merge else None
+    restorable = bool(model.restorable_keys()) and not merge
+    if restorable:
+        assert isinstance(settings.backbone, PretrainedBackboneSettings)
+        assert model.backbone.base_fingerprint is not None
+        source, digest = settings.backbone.source, model.backbone.base_fingerprint
+    else:
+        base = (merged(model) if adapter is None else without_adapter(adapter)).float()
+        with quiet_transformers():
+            base.save_pretrained(str(folder / BACKBONE_FOLDER))
+        source, digest = BACKBONE_FOLDER, fingerprint(base)
+    if adapter is not None:
+        save_adapter(adapter, folder / ADAPTER_FOLDER, base_source=source)
+    plain: Literal["frozen", "full"] = "frozen" if restorable else "full"
+    kind: Literal["full", "frozen", "adapter", "merged"] = "merged" if merge else "adapter" if adapter else plain
+    return kind, BaseModelReference(source=source, included=not restorable, fingerprint=digest)
+
+
+def _verify(folder: Path, expected: Tensor, destination: Path) -> None:
+    """Compares what a fresh process gets with the live model's scores."""
+    apart = differences(scores_in_fresh_process(folder), expected)
+    if apart.max() > TOLERANCE:
+        raise BundleError(
+            f"the export does not reproduce the model: scores differ by up to {float(apart.max()):.2g}, "
+            f"{TOLERANCE:.0e} is allowed",
+            where=str(destination),
+            differ=f"{int((apart > TOLERANCE).sum()):,} of {apart.numel():,} scores of {len(apart)} sample histories",
+            do="nothing was exported; please report this with the recipe",
+        )
+
+
+def _check(
+    model: SequenceModel,
+    item_ids: Sequence[str],
+    popular: npt.NDArray[np.int64],
+    sample_histories: Sequence[Sequence[str]],
+    merge: bool,
+) -> None:
+    n_items = len(model.item_vectors())
+    if not len(item_ids) == len(popular) == n_items:
+        raise BundleError(
+            f"the model has {n_items:,} items, there are {len(item_ids):,} ids and {len(popular):,} counts",
+            do="export with the store that the model was trained on",
+        )
+    if not sample_histories or not all(sample_histories):
+        raise BundleError("samples must be non-empty histories, at least one", do="give some users' histories")
+    if merge and not isinstance(model.backbone.model, PeftModel):
+        raise BundleError("there is no adapter to merge", do="export without `merge`")
+
+
+def _refuse_existing(destination: Path) -> None:
+    if destination.exists():
+        raise BundleError("the destination exists", where=str(destination), do="remove it or choose another --out")
+
+
+@contextmanager
+def _beside(destination: Path) -> Iterator[Path]:
+    """A temporary folder in the same file system, where a rename is atomic; removed if it is still there after."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
+    folder.chmod(0o755)  # mkdtemp's 0700 would keep colleagues out of the finished bundle
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

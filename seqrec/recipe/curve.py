@@ -1,0 +1,35 @@
+"""The training curve of a run, from what its CSV logger wrote."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from seqrec.evaluation import CurvePoint
+from seqrec.training import VALIDATION_PREFIX
+
+
+def training_curve(folder: Path, metric: str) -> tuple[CurvePoint, ...]:
+    """Loss and validation metric by step.
+
+    A run that was continued has one CSV file a start; a step that was done twice counts as done last.
+
+    Args:
+        folder: the run folder.
+        metric: as `ndcg@10`.
+    Returns:
+        Points by step; empty where the run has no CSV logger.
+    """
+    loss: dict[int, float] = {}
+    valid: dict[int, float] = {}
+    files = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda file: int(file.parent.name.rpartition("_")[2]))
+    for file in files:
+        with file.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                step = int(row["step"])
+                if text := row.get("train_loss"):
+                    loss[step] = float(text)
+                if text := row.get(VALIDATION_PREFIX + metric):
+                    valid[step] = float(text)
+    steps = sorted(loss.keys() | valid.keys())
+    return tuple(CurvePoint(step, train_loss=loss.get(step), valid=valid.get(step)) for step in steps)

@@ -1,0 +1,141 @@
+"""Top-k recommendations for histories of item ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from seqrec.export import Bundle, catalogue_of, evaluating
+from seqrec.models import PAD, SequenceModel
+from seqrec.ranking import DotScorer, ItemLists, rank
+
+Int64 = npt.NDArray[np.int64]
+_BATCH_EVENTS = 16_384  # padding counted; as evaluation batches by default
+_BATCH_USERS = 1_024
+
+
+class Recommendation(NamedTuple):
+    """One recommended item.
+
+    Attributes:
+        item_id: the item.
+        score: the model's score, or training events where ``fallback`` says so.
+        fallback: `popular` where there was no history and the most popular items of training stand in.
+    """
+
+    item_id: str
+    score: float
+    fallback: Literal["popular"] | None = None
+
+
+class Recommender:
+    """Recommends the items that a model scores highest, of the whole catalogue.
+
+    A user without a history gets the most popular items of training. The same histories in the same call get the same
+    slates; another batch may change the last bits of a score.
+
+    Args:
+        model: trained, on any device; its mode is put back after each call.
+        item_ids: N ids; item i is ``item_ids[i - 1]``.
+        seen: `filter` never recommends an item of the history, `allow` may.
+        max_length: positions that an input takes; of longer histories the model sees the latest events that fit.
+        popular: int64 (N,), training events of each item.
+    Raises:
+        ValueError: model, ids and counts are of different catalogues.
+    """
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        item_ids: Sequence[str],
+        *,
+        seen: Literal["filter", "allow"],
+        max_length: int,
+        popular: Int64,
+    ):
+        n_items = len(model.item_vectors())
+        if not n_items == len(item_ids) == len(popular):
+            raise ValueError(f"{n_items} item vectors, {len(item_ids)} item ids and {len(popular)} training counts")
+        self.model = model
+        self.catalogue = catalogue_of(item_ids)
+        self.seen = seen
+        self.max_length = max_length
+        self.popular = popular
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Recommender:
+        """The recommender that was exported."""
+        manifest = bundle.manifest
+        return cls(
+            bundle.model,
+            bundle.item_ids,
+            seen=manifest.seen,
+            max_length=manifest.max_length,
+            popular=bundle.training_counts,
+        )
+
+    def recommend(self, histories: Sequence[Sequence[str]], k: int) -> list[list[Recommendation]]:
+        """A slate for each history.
+
+        Args:
+            histories: item ids, oldest first; an empty one for a new user.
+            k: items a slate, >= 1. A slate is shorter where fewer items are left.
+        Returns:
+            For each history its items, best first; of equal scores the earlier in the catalogue comes first.
+        Raises:
+            UnknownIdError: a history has an id that is not in the catalogue.
+            MetricError: a score is NaN.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}, a slate has at least one item")
+        events = torch.from_numpy(self.catalogue.encode(item_id for history in histories for item_id in history))
+        encoded = torch.split(events, [len(history) for history in histories])
+        slates = [self._popular_slate(k) if not len(items) else [] for items in encoded]
+        with evaluating(self.model):
+            for users in self._batches([len(items) for items in encoded]):
+                for user, slate in zip(users, self._slates([encoded[u] for u in users], k), strict=True):
+                    slates[user] = slate
+        return slates
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Users with a history, those of like input length together."""
+        most = self.model.max_history(self.max_length)
+        users = sorted((u for u, length in enumerate(lengths) if length), key=lambda u: min(lengths[u], most))
+        batch: list[int] = []
+        for user in users:
+            events = (len(batch) + 1) * min(lengths[user], most)  # the newcomer is the longest, rows are padded to it
+            if batch and (events > _BATCH_EVENTS or len(batch) == _BATCH_USERS):
+                yield batch
+                batch = []
+            batch.append(user)
+        if batch:
+            yield batch
+
+    def _slates(self, histories: list[Tensor], k: int) -> list[list[Recommendation]]:
+        """Slates of one batch of non-empty histories, each int64 (length,), 1..N."""
+        item_vectors = self.model.item_vectors()
+        device, most = item_vectors.device, self.model.max_history(self.max_length)
+        latest = [items[-most:] for items in histories]
+        lengths = torch.tensor([len(items) for items in latest], device=device)
+        inputs = pad_sequence(latest, batch_first=True, padding_value=PAD).to(device)
+        scorer = DotScorer(self.model.user_vectors(inputs, lengths), item_vectors)
+        ranked = rank(scorer, k=k, seen=_item_lists(histories, device) if self.seen == "filter" else None)
+        return [
+            [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(items, scores, strict=True) if i != PAD]
+            for items, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)
+        ]
+
+    def _popular_slate(self, k: int) -> list[Recommendation]:
+        top = np.argsort(-self.popular, kind="stable")[:k]
+        return [Recommendation(self.catalogue.item_ids[i], float(self.popular[i]), "popular") for i in top.tolist()]
+
+
+def _item_lists(histories: list[Tensor], device: torch.device) -> ItemLists:
+    lengths = torch.tensor([0, *(len(items) for items in histories)])
+    return ItemLists(lengths.cumsum(0).to(device), torch.cat(histories).to(device))

@@ -1,0 +1,78 @@
+"""A small made-up shop log, its store, and recipes over it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+
+@pytest.fixture(scope="session")
+def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with events.csv and items.csv of a simulated shop of 120 users and 60 items."""
+    from seqrec.simulate import ShopSettings, simulate_shop, write_shop
+
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(simulate_shop(ShopSettings(users=120, items=60, categories=4, days=30, seed=3)), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shop_store(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of that log."""
+    from seqrec.logs import LogSettings, prepare
+
+    path = tmp_path_factory.mktemp("stores") / "shop"
+    columns = {"user": "user", "item": "item", "time": "time", "action": "action", "value": "price"}
+    items = {"path": "items.csv", "title": "title", "category": "category"}
+    settings = LogSettings.model_validate(
+        {"root": str(shop_log), "sources": ["events.csv"], "columns": columns, "items": items}
+    )
+    prepare(settings, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def store_in_units(shop_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same store in units of 16 users, as a large one has many."""
+    path = tmp_path_factory.mktemp("stores") / "units"
+    shutil.copytree(shop_store, path)
+    for shard in path.glob("shards/*.parquet"):
+        pq.write_table(pq.read_table(shard), shard, row_group_size=16)
+    return path
+
+
+@pytest.fixture
+def recipe_values(shop_store: Path) -> dict[str, Any]:
+    """A recipe that trains a tiny causal model for two epochs of a few steps."""
+    return {
+        "name": "tiny",
+        "seed": 1,
+        "data": {"store": str(shop_store), "split": {"kind": "leave_one_out", "seen": "allow"},
+                 "max_length": 20, "step_tokens": 512},
+        "model": {"items": {"kind": "ids", "width": 16},
+                  "backbone": {"kind": "gpt2", "layers": 1, "heads": 2, "width": 16, "dropout": 0.1}},
+        "optimizer": {"kind": "adam", "lr": 0.01},
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "log_every_n_steps": 1},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def write_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
+    """Writes the tiny recipe with sections replaced, and gives back the file."""
+
+    def write(**sections: Any) -> Path:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(recipe_values | sections))
+        return path
+
+    return write

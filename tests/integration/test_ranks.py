@@ -1,0 +1,50 @@
+"""The same mathematics on one process and on two."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .command import seqrec
+
+
+def losses(run: Path) -> dict[int, float]:
+    """Loss by step, as the CSV logger wrote it."""
+    with (run / "csv" / "version_0" / "metrics.csv").open() as file:
+        return {int(row["step"]): float(row["train_loss"]) for row in csv.DictReader(file) if row["train_loss"]}
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+@pytest.mark.parametrize("head", ["next_item", "masked_item"])
+def test_losses_step_by_step_equal_in_float64(
+    write_recipe: Callable[..., Path], recipe_values: dict, store_in_units: Path, tmp_path: Path, head: str, partitions: int
+) -> None:
+    kind = {"next_item": "gpt2", "masked_item": "bert"}[head]
+    model = {"items": {"width": 16}, "head": {"kind": head},
+             "backbone": {"kind": kind, "layers": 1, "heads": 2, "width": 16, "dropout": 0.0}}  # fmt: skip
+    recipe = write_recipe(model=model, data=recipe_values["data"] | {"partitions": partitions, "store": str(store_in_units)})
+    for devices in (1, 2):
+        seqrec(
+            "fit", recipe, f"name=on{devices}", "trainer.precision=64-true", f"trainer.devices={devices}",
+            f"trainer.strategy={'ddp' if devices > 1 else 'auto'}", cwd=tmp_path,
+        )  # fmt: skip
+    one, two = losses(tmp_path / "runs/on1"), losses(tmp_path / "runs/on2")
+    assert len(one) > 5
+    assert one.keys() == two.keys()
+    assert max(abs(one[step] - two[step]) for step in one) < 1e-10
+    assert max(one.values()) - min(one.values()) > 0.01  # it learns: equality is not that of constants
+
+
+def test_evaluation_is_identical_on_two_ranks(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    seqrec("fit", write_recipe(), cwd=tmp_path)
+    results = []
+    for devices in (1, 2):
+        seqrec("evaluate", "runs/tiny", "--devices", str(devices), "--json", f"{devices}.json", cwd=tmp_path)
+        results.append(json.loads((tmp_path / f"{devices}.json").read_text()))
+    assert results[0] == results[1]
+    assert results[0]["counts"]["users_evaluated"] > 100
+    assert set(results[0]["baselines"]) == {"popular", "item_knn"}

@@ -1,0 +1,81 @@
+"""Runs that stop and go on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from .command import seqrec
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("adapter", [None, {"kind": "adalora", "initial_rank": 4, "target_rank": 2, "interval": 1}])
+def test_resumed_run_ends_with_the_undisturbed_weights(
+    write_recipe: Callable[..., Path], recipe_values: dict[str, Any], tmp_path: Path, adapter: dict | None
+) -> None:
+    model = recipe_values["model"] | {"adapter": adapter}
+    # total steps decide AdaLoRA's schedule, so the stopped run must plan for all four epochs
+    steps = {"trainer": recipe_values["trainer"] | {"max_epochs": 4}, "selection": {"patience": None}, "model": model}
+    recipe = write_recipe(**steps)
+    seqrec("fit", recipe, "name=whole", cwd=tmp_path)
+    killed = tmp_path / "killer.py"
+    killed.write_text(KILLER)
+    done = subprocess.run([sys.executable, killed, recipe], cwd=tmp_path, timeout=300, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert not (tmp_path / "runs/stopped/result.json").exists()
+    again = seqrec("fit", recipe, "name=stopped", cwd=tmp_path)
+    assert "runs/stopped" in again.stderr
+    whole, stopped = weights(tmp_path / "runs/whole"), weights(tmp_path / "runs/stopped")
+    assert whole.keys() == stopped.keys()
+    for name, weight in whole.items():
+        torch.testing.assert_close(stopped[name], weight, rtol=0, atol=0, msg=name)
+    result = json.loads((tmp_path / "runs/stopped/result.json").read_text())
+    assert result["epochs"] == 4
+
+
+KILLER = """
+import os, signal, sys
+os.environ["OMP_NUM_THREADS"] = "1"
+import torch
+torch.set_num_threads(1)
+from lightning.pytorch.callbacks import Callback
+import seqrec.training.module as module
+from seqrec.recipe import fit, load_recipe
+
+class Kill(Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == 2 and batch_idx == 2:  # in mid-epoch, after two checkpoints
+            os.kill(os.getpid(), signal.SIGKILL)
+
+configured = module.SequenceRecommender.configure_callbacks
+module.SequenceRecommender.configure_callbacks = lambda self: [*configured(self), Kill()]
+fit(load_recipe(sys.argv[1], ["name=stopped"]))
+"""
+
+
+def test_changed_recipe_is_refused_by_name(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    recipe = write_recipe()
+    seqrec("fit", recipe, cwd=tmp_path)
+    done = seqrec("fit", recipe, "optimizer.lr=0.5", cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "optimizer.lr: 0.01 → 0.5" in done.stderr
+    assert "--fresh" in done.stderr
+    seqrec("fit", recipe, "optimizer.lr=0.5", "--fresh", cwd=tmp_path)
+
+
+def test_finished_run_is_left_alone(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    recipe = write_recipe()
+    seqrec("fit", recipe, cwd=tmp_path)
+    before = (tmp_path / "runs/tiny/checkpoints/last.ckpt").stat().st_mtime_ns
+    seqrec("fit", recipe, cwd=tmp_path)
+    assert (tmp_path / "runs/tiny/checkpoints/last.ckpt").stat().st_mtime_ns == before

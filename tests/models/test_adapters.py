@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from pydantic import ValidationError
+from torch.optim import Adam
+
+from seqrec.errors import AdapterError, RecipeError
+from seqrec.models import (
+    AdaLoraSettings,
+    ConfiguredBackboneSettings,
+    LoraSettings,
+    Pairs,
+    SequenceModel,
+    allocate_ranks,
+    allocator_state,
+    attach,
+    load_allocator_state,
+    load_backbone,
+    merged,
+    orthogonality_penalty,
+    rank_pattern,
+)
+
+Build = Callable[..., SequenceModel]
+PairsOf = Callable[[SequenceModel], Pairs]
+STEPS = 40  # as conftest's TOTAL_STEPS: warm-up to step 4, final ranks from step 28
+
+
+def small(kind: str = "gpt2", **changes: Any) -> Any:
+    settings = ConfiguredBackboneSettings(kind=kind, layers=1, width=4, **changes)  # type: ignore[arg-type]
+    return load_backbone(settings, positions=8)
+
+
+def optimizer_of(model: SequenceModel) -> Adam:
+    return Adam([p for p in model.parameters() if p.requires_grad], lr=0.02)
+
+
+def train(model: SequenceModel, optimizer: Adam, pairs: Pairs, steps: range) -> None:
+    adapted = model.backbone.model
+    for step in steps:
+        loss = model.training_loss(*pairs, None) / 10
+        penalty = model.penalty()
+        (loss if penalty is None else loss + penalty).backward()
+        optimizer.step()
+        if isinstance(adapted, PeftModel):
+            allocate_ranks(adapted, step)  # after the step, before the gradients go
+        optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("backbone", ["gpt2", "bert", "llama"])
+def test_adalora_allocates_down_to_its_target(backbone: str, build: Build, pairs_of: PairsOf) -> None:
+    model = build(backbone, "adalora")
+    optimizer, adapted = optimizer_of(model), model.backbone.model
+    train(model, optimizer, pairs_of(model), range(1, 5))
+    assert rank_pattern(adapted) is None
+    train(model, optimizer, pairs_of(model), range(5, STEPS + 1))
+    ranks = rank_pattern(adapted)
+    assert ranks is not None
+    assert all(name.split(".")[-1].isidentifier() for name in ranks)
+    assert sum(ranks.values()) == 2 * len(ranks)
+    assert len(set(ranks.values())) > 1  # the budget has moved
+    kept = {
+        name.removeprefix("base_model.model.").split(".lora_E")[0]: int(parameter.count_nonzero())
+        for name, parameter in adapted.named_parameters()
+        if "lora_E" in name
+    }
+    assert kept == ranks
+
+
+def test_the_allocator_survives_a_checkpoint(build: Build, pairs_of: PairsOf) -> None:
+    model = build("gpt2", "adalora")
+    optimizer, pairs = optimizer_of(model), pairs_of(model)
+    train(model, optimizer, pairs, range(1, 16))
+    file = io.BytesIO()
+    torch.save([model.state_dict(), optimizer.state_dict(), allocator_state(model.backbone.model)], file)
+    file.seek(0)
+    weights, moments, allocation = torch.load(file, weights_only=True)
+
+    resumed = build("gpt2", "adalora", seed=1)
+    resumed.load_state_dict(weights)
+    load_allocator_state(resumed.backbone.model, allocation)
+    resumed_optimizer = optimizer_of(resumed)
+    resumed_optimizer.load_state_dict(moments)
+    assert rank_pattern(resumed.backbone.model) == rank_pattern(model.backbone.model) is not None
+
+    for one, its_optimizer in ((model, optimizer), (resumed, resumed_optimizer)):
+        train(one, its_optimizer, pairs, range(16, STEPS + 1))
+    assert rank_pattern(resumed.backbone.model) == rank_pattern(model.backbone.model)
+    for name, value in model.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_forgetting_the_allocator_would_show(build: Build, pairs_of: PairsOf) -> None:
+    """Else the test before could not fail."""
+    ranks = []
+    for forget in (False, True):
+        model = build("gpt2", "adalora")
+        optimizer, pairs = optimizer_of(model), pairs_of(model)
+        train(model, optimizer, pairs, range(1, 27))
+        if forget:
+            load_allocator_state(
+                model.backbone.model, {"ipt": {}, "exp_avg_ipt": {}, "exp_avg_unc": {}, "rank_pattern": {}}
+            )
+        train(model, optimizer, pairs, range(27, STEPS + 1))
+        ranks.append({n: p for n, p in model.state_dict().items() if "lora_E" in n})
+    assert any(not torch.equal(ranks[0][name], ranks[1][name]) for name in ranks[0])
+
+
+def test_saving_an_adapter_does_not_lose_the_pattern(build: Build, pairs_of: PairsOf, tmp_path: Any) -> None:
+    """peft cuts the adapter's name off the pattern's keys of the live model when it saves."""
+    model = build("gpt2", "adalora")
+    train(model, optimizer_of(model), pairs_of(model), range(1, STEPS + 1))
+    before = allocator_state(model.backbone.model)["rank_pattern"]
+    ranks = rank_pattern(model.backbone.model)
+    model.backbone.model.save_pretrained(tmp_path, save_embedding_layers=False)
+    after = allocator_state(model.backbone.model)["rank_pattern"]
+    assert before.keys() == after.keys()
+    assert rank_pattern(model.backbone.model) == ranks
+
+
+def test_orthogonality_penalty_by_hand() -> None:
+    settings = AdaLoraSettings(
+        kind="adalora", initial_rank=2, target_rank=1, orthogonality=0.5, target_modules=["attn.c_proj"]
+    )
+    model = attach(small(), settings, total_steps=100)
+    parameters = {name.split(".")[-2]: p for name, p in model.named_parameters() if "lora_" in name}
+    with torch.no_grad():
+        parameters["lora_A"].copy_(torch.tensor([[1.0, 0, 0, 0], [0, 2, 0, 0]]))  # A Aᵀ - I = diag(0, 3)
+        parameters["lora_B"].copy_(torch.tensor([[1.0, 1], [0, 0], [0, 0], [0, 0]]))  # Bᵀ B - I = [[0, 1], [1, 0]]
+    penalty = orthogonality_penalty(model)
+    assert penalty.item() == pytest.approx(0.5 * (3 + math.sqrt(2)) / 2)
+
+
+def test_lora_has_no_penalty_and_no_allocation(build: Build) -> None:
+    model = build("gpt2", "lora")
+    assert model.penalty() is None
+    assert rank_pattern(model.backbone.model) is None
+    allocate_ranks(model.backbone.model, 5)
+    assert build("gpt2").penalty() is None
+
+
+def test_lora_beside_a_trainable_backbone_trains_both(build: Build, pairs_of: PairsOf) -> None:
+    model = build("gpt2", "lora", trainable=True)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    train(model, optimizer_of(model), pairs_of(model), range(1, 4))
+    unmoved = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
+    assert unmoved == {"backbone.model.base_model.model.wte.weight"}
+
+
+def test_lora_starts_as_the_backbone_alone(build: Build) -> None:
+    vectors, lengths = torch.ones(1, 3, 16), torch.tensor([3])
+    with torch.no_grad():
+        assert torch.equal(build("gpt2", "lora").backbone(vectors, lengths), build("gpt2").backbone(vectors, lengths))
+
+
+@pytest.mark.parametrize("adapter", ["lora", "adalora"])
+@pytest.mark.parametrize("backbone", ["gpt2", "bert", "llama"])
+def test_merged_backbone_computes_the_same(backbone: str, adapter: str, build: Build, pairs_of: PairsOf) -> None:
+    model = build(backbone, adapter)
+    pairs = pairs_of(model)
+    inputs, lengths = pairs.inputs, pairs.lengths
+    start = model(inputs, lengths).detach()
+    train(model, optimizer_of(model), pairs, range(1, STEPS + 1))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    base = merged(model)
+    with torch.no_grad():
+        vectors = model.project_in(model.items(inputs))
+        live = model.backbone(vectors, lengths)
+        mask = (torch.arange(inputs.shape[1]) < lengths.unsqueeze(1)).long()
+        found = base(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+        plain = build(backbone).backbone(vectors, lengths)
+    real = mask.bool()
+    torch.testing.assert_close(found[real], live[real], rtol=1e-5, atol=1e-5)
+    assert (live - plain)[real].abs().max() > 1e-2  # the adapter matters
+    assert (model(inputs, lengths) - start)[real].abs().max() > 1e-2
+    assert not any("lora" in name or "base_layer" in name for name in base.state_dict())
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_merged_without_an_adapter_is_a_copy(build: Build) -> None:
+    model = build("bert")
+    base = merged(model)
+    assert base is not model.backbone.model
+    assert not base.training
+    assert model.training
+
+
+@pytest.mark.parametrize("targets", [["c_attn", "q_proj"], ["attn"]])
+def test_target_modules_that_the_backbone_does_not_have(targets: list[str]) -> None:
+    with pytest.raises(AdapterError, match=f"(?s)target_modules: .*`{targets[-1]}`.*has: .*`attn.c_proj`.*all-linear"):
+        attach(small(), LoraSettings(kind="lora", target_modules=targets), total_steps=10)
+
+
+def test_only_the_target_modules_are_adapted() -> None:
+    model = attach(small(), LoraSettings(kind="lora", target_modules=["c_attn"]), total_steps=10)
+    adapted = {name.split(".lora_")[0].split(".")[-1] for name, _ in model.named_parameters() if "lora_" in name}
+    assert adapted == {"c_attn"}
+
+
+def test_adalora_ranks_must_fall() -> None:
+    with pytest.raises(ValidationError, match="target_rank 8 must be below initial_rank 8"):
+        AdaLoraSettings(kind="adalora", initial_rank=8, target_rank=8)
+
+
+def test_adalora_schedule_must_leave_steps() -> None:
+    with pytest.raises(ValidationError, match=r"warmup 0\.6 \+ final 0\.4 leave no steps"):
+        AdaLoraSettings(kind="adalora", warmup=0.6, final=0.4)
+
+
+def test_adalora_with_too_few_steps() -> None:
+    with pytest.raises(RecipeError, match=r"(?s)model\.adapter: 15 steps leave 10 .*interval of 11.*train longer"):
+        attach(small(), AdaLoraSettings(kind="adalora", interval=11), total_steps=15)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import torch
+
+from seqrec.models import MASK, PAD, IdItemsSettings, ItemTable
+
+
+def test_item_i_is_row_i_minus_1_and_the_mask_is_apart() -> None:
+    table = ItemTable(3, IdItemsSettings(width=2), with_mask=True)
+    with torch.no_grad():
+        table.weight.copy_(torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+        table.mask.fill_(9.0)
+    assert table(torch.tensor([[3, 1, MASK]])).tolist() == [[[3, 3], [1, 1], [9, 9]]]
+    assert table(torch.tensor([[2, PAD]]))[0, 0].tolist() == [2, 2]
+    assert table.weight.shape == (3, 2)
+
+
+def test_only_heads_that_mask_have_a_mask_vector() -> None:
+    assert [name for name, _ in ItemTable(3, IdItemsSettings(), with_mask=False).named_parameters()] == ["weight"]
+
+
+def test_initial_vectors() -> None:
+    torch.manual_seed(0)
+    table = ItemTable(2000, IdItemsSettings(width=32, init_std=0.5), with_mask=False)
+    assert table.width == 32
+    assert abs(table.weight.std().item() - 0.5) < 0.01
+    assert abs(table.weight.mean().item()) < 0.01

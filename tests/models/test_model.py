@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+import seqrec.models
+from seqrec.errors import UnsupportedError
+from seqrec.models import MASK, ModelSettings, Pairs, SequenceModel, build_model
+
+Build = Callable[..., SequenceModel]
+PairsOf = Callable[[SequenceModel], Pairs]
+MASKED = {"kind": "masked_item"}
+
+
+def make(backbone: str, n_items: int = 20, **sections: Any) -> SequenceModel:
+    settings = ModelSettings.model_validate({"backbone": {"kind": backbone, "layers": 1, "width": 8}} | sections)
+    return build_model(settings, n_items=n_items, max_length=10, total_steps=100)
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    names = seqrec.models.__all__
+    assert sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name)) == names
+    assert all(hasattr(seqrec.models, name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head", "message"),
+    [
+        ("bert", {"kind": "next_item"}, "`next_item` needs a causal backbone, `bert` .*kind: masked_item"),
+        ("gpt2", MASKED, "`masked_item` needs a bidirectional backbone, `gpt2` .*kind: next_item"),
+        ("llama", MASKED, "`masked_item` needs a bidirectional backbone"),
+    ],
+)
+def test_head_and_backbone_must_look_the_same_way(backbone: str, head: dict[str, str], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"(?s)model.head: .*{message}"):
+        make(backbone, head=head)
+
+
+def test_equal_widths_need_no_projection() -> None:
+    same, other = make("gpt2", items={"width": 8}), make("gpt2", items={"width": 5})
+    assert isinstance(same.project_in, torch.nn.Identity)
+    assert isinstance(same.project_out, torch.nn.Identity)
+    assert other(torch.tensor([[1, 2]]), torch.tensor([2])).shape == (1, 2, 5)
+
+
+def test_parameters_are_counted_with_the_item_table_apart() -> None:
+    counts = make("gpt2", items={"width": 8}).parameter_counts()
+    attention, mlp = 8 * 24 + 24 + 8 * 8 + 8, 8 * 32 + 32 + 32 * 8 + 8
+    norms, positions, unused_word = 3 * 16, 10 * 8, 8
+    assert counts == (attention + mlp + norms + positions, unused_word, 20 * 8)
+    masked = make("bert", items={"width": 8}, head=MASKED)
+    assert masked.parameter_counts().item_table == 20 * 8
+
+
+def test_user_vectors_are_the_hidden_ones_at_the_last_event() -> None:
+    model = make("gpt2").eval()
+    items, lengths = torch.tensor([[4, 2, 9], [7, 0, 0]]), torch.tensor([3, 1])
+    with torch.no_grad():
+        hidden = model(items, lengths)
+        assert torch.equal(model.user_vectors(items, lengths), torch.stack([hidden[0, 2], hidden[1, 0]]))
+    assert model.item_vectors() is model.items.weight
+
+
+def test_user_vectors_of_a_masked_head_are_those_of_the_mask() -> None:
+    model = make("bert", head=MASKED).eval()
+    with torch.no_grad():
+        asked = model.user_vectors(torch.tensor([[4, 2], [7, 0]]), torch.tensor([2, 1]))
+        by_hand = model(torch.tensor([[4, 2, MASK], [7, MASK, 0]]), torch.tensor([3, 2]))
+    assert torch.equal(asked, torch.stack([by_hand[0, 2], by_hand[1, 1]]))
+
+
+def test_a_masked_head_takes_a_position_of_the_history() -> None:
+    assert make("gpt2").max_history(10) == 10
+    assert make("bert", head=MASKED).max_history(10) == 9
+
+
+def test_sampled_softmax_trains_the_table_at_targets_and_negatives() -> None:
+    model = make("gpt2", loss={"kind": "sampled_softmax", "negatives": 2})
+    inputs, targets = torch.tensor([[1, 2]]), torch.tensor([[2, 3]])
+    model.training_loss(inputs, torch.tensor([2]), targets, torch.tensor([9, 11])).backward()
+    touched = model.items.weight.grad.any(1).nonzero().flatten() + 1
+    assert touched.tolist() == [1, 2, 3, 9, 11]
+
+
+@pytest.mark.parametrize("adapter", ["none", "lora", "adalora"])
+def test_what_a_checkpoint_may_leave_out(adapter: str, build: Build) -> None:
+    model = build("minilm", adapter)
+    keys = model.restorable_keys()
+    state = model.state_dict()
+    assert keys <= state.keys()
+    kept = state.keys() - keys
+    assert all("lora_" in key or "ranknum" in key or not key.startswith("backbone.") for key in kept)
+    assert any("lora_" in key for key in kept) is (adapter != "none")
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trainable <= kept
+    # what was left out comes back with a freshly built model
+    other = build("minilm", adapter, seed=5)
+    other.load_state_dict({key: state[key] for key in kept}, strict=False)
+    assert all(torch.equal(value, state[key]) for key, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "adapter", "trainable"),
+    [("gpt2", "none", False), ("bert", "lora", False), ("minilm", "none", True), ("minilm", "lora", True)],
+)
+def test_random_or_trained_weights_must_be_in_a_checkpoint(
+    backbone: str, adapter: str, trainable: bool, build: Build
+) -> None:
+    assert build(backbone, adapter, trainable=trainable).restorable_keys() == frozenset()
+
+
+def test_settings_refuse_unknown_kinds_and_keys() -> None:
+    with pytest.raises(ValidationError, match=r"(?s)backbone.*'gpt2', 'bert', 'llama', 'pretrained'"):
+        ModelSettings.model_validate({"backbone": {"kind": "gpt3"}})
+    with pytest.raises(ValidationError, match=r"backbone\.gpt2\.layer\s+Extra inputs"):
+        ModelSettings.model_validate({"backbone": {"kind": "gpt2", "layer": 3}})
+
+
+def test_every_field_is_described() -> None:
+    schema = ModelSettings.model_json_schema()
+    sections = [schema, *schema["$defs"].values()]
+    bare = [
+        f"{section['title']}.{name}"
+        for section in sections
+        for name, field in section["properties"].items()
+        if name != "kind" and not field.get("description")
+    ]
+    assert not bare
