@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -46,7 +46,9 @@ def prepare(
     order: Annotated[str | None, typer.Option(help="Numeric column that orders events instead of the time.")] = None,
     context: Annotated[list[str] | None, typer.Option(help="Further column to keep; repeatable.")] = None,
     format: Annotated[str, typer.Option(help="auto, csv, tsv, jsonl, parquet or sequences.")] = "auto",
-    header: Annotated[str | None, typer.Option(help="Column names, comma-separated, of files without a header.")] = None,
+    header: Annotated[
+        str | None, typer.Option(help="Column names, comma-separated, of files without a header.")
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(help="Field separator, where it is not the format's own.")] = None,
     min_user_events: Annotated[int, typer.Option(help="Users with fewer events are left out.")] = 1,
     min_item_events: Annotated[int, typer.Option(help="Items with fewer events are left out.")] = 1,
@@ -109,7 +111,7 @@ def fit(
 @app.command()
 def evaluate(
     trained: Trained,
-    split: Annotated[str, typer.Option(help="`test` or `validation`.")] = "test",
+    split: Annotated[Literal["test", "validation"], typer.Option(help="Which targets.")] = "test",
     devices: Annotated[int, typer.Option(help="Processes; the metrics are the same for any number.")] = 1,
     accelerator: Annotated[str, typer.Option(help="As Lightning names it.")] = "auto",
     store: Annotated[Path | None, typer.Option(help="Another store than the recipe's.")] = None,
@@ -121,10 +123,8 @@ def evaluate(
     """
     from seqrec.evaluation import evaluate as evaluate_model
     from seqrec.evaluation import evaluation_table
-    from seqrec.recipe import open_trained
+    from seqrec.recipe import Run, open_trained, write_text
 
-    if split not in ("test", "validation"):
-        raise typer.BadParameter("`test` or `validation`", param_hint="--split")
     _quiet_lightning()
     found = open_trained(trained, store=store)
     result = evaluate_model(
@@ -133,8 +133,11 @@ def evaluate(
     if result is None:
         return
     _print(evaluation_table(result))
+    text = json.dumps(result.to_dict(), indent=2) + "\n"
+    if store is None and Run.exists(trained):
+        write_text(Run(trained).evaluation_file(split), text)
     if json_file:
-        json_file.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+        write_text(json_file, text)
 
 
 @app.command()
@@ -160,14 +163,18 @@ def recommend(
     found = open_trained(trained, store=store)
     recommender = found.recommender()
     if history is not None:
-        names, histories = [None], [[item_id for item_id in history.split(",") if item_id]]
+        names: list[str | None] = [None]
+        histories = [[item_id for item_id in history.split(",") if item_id]]
     else:
-        names = [user] if user is not None else [line for line in users.read_text().splitlines() if line]  # type: ignore[union-attr]
-        known = found.data.store.histories(names)
-        histories = [found.data.store.catalogue.decode(known[name]) for name in names]
-    for name, recommended in zip(names, recommender.recommend(histories, k=k), strict=True):
-        line = {"user": name} if name is not None else {}
-        typer.echo(json.dumps(line | recommended.to_dict(), ensure_ascii=False))
+        wanted = [user] if user is not None else _lines(users)
+        known = found.data.store.histories(wanted)
+        names, histories = [*wanted], [found.data.store.catalogue.decode(known[name]) for name in wanted]
+    for name, slate in zip(names, recommender.recommend(histories, k=k), strict=True):
+        line: dict[str, Any] = {} if name is None else {"user": name}
+        if any(one.fallback for one in slate):
+            line["fallback"] = slate[0].fallback
+        line["items"] = [{"item_id": one.item_id, "score": one.score} for one in slate]
+        typer.echo(json.dumps(line, ensure_ascii=False))
 
 
 @app.command()
@@ -258,6 +265,11 @@ def _print(renderable: Any) -> None:
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
+
+
+def _lines(path: Path | None) -> list[str]:
+    assert path is not None
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def _first_process() -> bool:

@@ -65,9 +65,7 @@ def run_demo(out: str | Path, *, say: Callable[[str], None]) -> Path:
     return path
 
 
-def _rows(
-    result: EvaluationResult, oracle: Mapping[str, MetricValue]
-) -> dict[str, Mapping[str, MetricValue]]:
+def _rows(result: EvaluationResult, oracle: Mapping[str, MetricValue]) -> dict[str, Mapping[str, MetricValue]]:
     rows = {"model": result.model, **result.baselines}
     return rows | {"oracle": oracle} if oracle else rows
 
@@ -124,10 +122,10 @@ def _users(trained: Trained) -> tuple[ReportUser, ...]:
         ReportUser(
             user_id=names[int(row)],
             history=tuple(_item(catalogue, item_id) for item_id in history[-_HISTORY_SHOWN:]),
-            recommended=tuple(_item(catalogue, one.item_id) for one in recommended.items),
+            recommended=tuple(_item(catalogue, one.item_id) for one in slate),
             target=_item(catalogue, catalogue.decode(events[-1:])[0]),
         )
-        for row, events, history, recommended in zip(chosen, items, histories, lists, strict=True)
+        for row, events, history, slate in zip(chosen, items, histories, lists, strict=True)
     )
 
 

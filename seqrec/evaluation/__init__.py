@@ -2,9 +2,10 @@
 
 from seqrec.evaluation.baselines import ItemKNN, Popular
 from seqrec.evaluation.bootstrap import measure
+from seqrec.evaluation.charts import CurvePoint
 from seqrec.evaluation.evaluate import evaluate
 from seqrec.evaluation.metrics import CUTOFFS, list_metrics, rank_histogram, rank_metrics
-from seqrec.evaluation.report import CurvePoint, Report, ReportItem, ReportUser, write_report
+from seqrec.evaluation.report import Report, ReportItem, ReportUser, write_report
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
 from seqrec.evaluation.table import evaluation_table
 from seqrec.evaluation.users import rank_users

@@ -4,7 +4,6 @@ from seqrec.export.bundle import Bundle, load_bundle
 from seqrec.export.manifest import BaseModelReference, BundleFile, BundleManifest
 from seqrec.export.samples import ItemScore, Sample, Samples
 from seqrec.export.scoring import evaluating
-from seqrec.export.weights import catalogue_of
 from seqrec.export.writer import export_bundle
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "ItemScore",
     "Sample",
     "Samples",
-    "catalogue_of",
     "evaluating",
     "export_bundle",
     "load_bundle",

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from seqrec.errors import BackboneError, BundleError
 from seqrec.export.manifest import ADAPTER_FOLDER, BACKBONE_FOLDER, BundleManifest, check_files, read_manifest
 from seqrec.export.samples import Samples, read_samples, verify_samples
-from seqrec.export.weights import catalogue_of, load_adapter, load_items, load_outside, quiet_transformers
+from seqrec.export.weights import load_adapter, load_items, load_outside, quiet_transformers
 from seqrec.models import (
     Backbone,
     ItemTable,
@@ -24,6 +24,7 @@ from seqrec.models import (
     fingerprint,
     load_backbone,
 )
+from seqrec.store import Catalogue
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def load_bundle(path: str | Path, *, base: str | None = None) -> Bundle:
     item_ids, tensors, training_counts = load_items(folder)
     model = _assemble(manifest, _load_base(folder, manifest, base), tensors, folder)
     samples = read_samples(folder)
-    catalogue = catalogue_of(item_ids)
+    catalogue = Catalogue.of_ids(item_ids)
     verify_samples(model, samples, catalogue, max_length=manifest.max_length, where=str(folder))
     return Bundle(folder, manifest, model, item_ids, training_counts, samples)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from peft import PeftConfig, PeftModel
 from safetensors.torch import load_file, save_file
@@ -20,17 +19,11 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from seqrec.models.adapters import ADAPTER_NAME
-from seqrec.store import Catalogue
 
 ITEM_IDS_FILE = "items.json"
 ITEMS_FILE = "items.safetensors"
 COUNTS = "training_counts"
 _BACKBONE = "backbone."
-
-
-def catalogue_of(item_ids: Sequence[str]) -> Catalogue:
-    """A catalogue of ids alone; item i is ``item_ids[i - 1]``."""
-    return Catalogue(pa.table({"item_id": pa.array(item_ids, pa.string())}))
 
 
 def save_items(folder: Path, model: nn.Module, item_ids: Sequence[str], training_counts: npt.NDArray[np.int64]) -> None:

@@ -28,8 +28,9 @@ from seqrec.export.manifest import (
 from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
-from seqrec.export.weights import catalogue_of, quiet_transformers, save_adapter, save_items, without_adapter
+from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
 from seqrec.models import ModelSettings, PretrainedBackboneSettings, SequenceModel, fingerprint, merged
+from seqrec.store import Catalogue
 
 
 def export_bundle(
@@ -73,7 +74,7 @@ def export_bundle(
     destination = Path(out)
     _refuse_existing(destination)
     _check(model, item_ids, popular, sample_histories, merge)
-    catalogue = catalogue_of(item_ids)
+    catalogue = Catalogue.of_ids(item_ids)
     histories = [catalogue.encode(history).tolist() for history in sample_histories]
     expected = history_scores(model, histories, max_length=max_length)
     with _beside(destination) as folder:
@@ -93,15 +94,7 @@ def export_bundle(
             versions=package_versions(),
             files={},
         )
-        card = model_card(
-            manifest,
-            name=destination.name,
-            example=sample_histories[0],
-            projected=model.items.width != model.backbone.width,
-        )
-        (folder / "README.md").write_text(card, encoding="utf-8")
-        manifest = manifest.model_copy(update={"files": list_files(folder)})
-        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _describe(folder, manifest, model, name=destination.name, example=sample_histories[0])
         _verify(folder, expected, destination)
         _refuse_existing(destination)
         folder.rename(destination)
@@ -129,6 +122,17 @@ def _write_weights(
     plain: Literal["frozen", "full"] = "frozen" if restorable else "full"
     kind: Literal["full", "frozen", "adapter", "merged"] = "merged" if merge else "adapter" if adapter else plain
     return kind, BaseModelReference(source=source, included=not restorable, fingerprint=digest)
+
+
+def _describe(
+    folder: Path, manifest: BundleManifest, model: SequenceModel, *, name: str, example: Sequence[str]
+) -> None:
+    """Writes README.md, and last `bundle.json` with the hashes of all that is there."""
+    projected = model.items.width != model.backbone.width
+    card = model_card(manifest, name=name, example=example, projected=projected)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    manifest = manifest.model_copy(update={"files": list_files(folder)})
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _verify(folder: Path, expected: Tensor, destination: Path) -> None:

@@ -72,9 +72,8 @@ def attach(base: PreTrainedModel, settings: LoraSettings | AdaLoraSettings, *, t
     _check_targets(base, settings.target_modules)
     trainable = {name for name, parameter in base.named_parameters() if parameter.requires_grad}
     config = _peft_config(settings, total_steps)
-    config.fan_in_fan_out = any(
-        isinstance(module, Conv1D) for module in base.modules()
-    )  # GPT-2's weights lie (in, out)
+    # GPT-2's Conv1D keeps its weights as (in, out); peft would find out too, with a warning
+    config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in base.modules())
     model = get_peft_model(base, config, adapter_name=ADAPTER_NAME)
     for name, parameter in base.named_parameters():  # peft freezes all; a recipe may train backbone and adapter
         if name.replace(".base_layer", "") in trainable:

@@ -13,8 +13,10 @@ from torch.nn import LinearCrossEntropyOptions
 
 from seqrec.settings import Settings
 
-# chunk × items × 4 bytes near the size of a last-level cache: 64 positions of 12,000 items take 3 MB
+# logits of a chunk near the size of a last-level cache: 86 targets of 12,000 items take 4 MB
 _CHUNK_BYTES = 4 * 2**20
+# each chunk also adds to the whole table's gradient, which costs more than its logits where the chunk is thin
+_LEAST_CHUNK = 64
 
 
 class FullSoftmaxSettings(Settings):
@@ -49,10 +51,13 @@ class FullSoftmax(nn.Module):
         Returns:
             float (), in the dtype of the table: the sum over targets.
         """
-        chunk = max(1, min(len(hidden), _CHUNK_BYTES // (4 * len(table))))
-        options = LinearCrossEntropyOptions(batch_chunk_size=chunk)
+        options = LinearCrossEntropyOptions(batch_chunk_size=_chunk_size(len(hidden), len(table)))
         # under autocast the backbone may give bfloat16, in which a sum over the catalogue would be far too coarse
         return F.linear_cross_entropy(hidden.to(table.dtype), table, targets - 1, reduction="sum", options=options)
+
+
+def _chunk_size(n_targets: int, n_items: int) -> int:
+    return max(1, min(n_targets, max(_LEAST_CHUNK, _CHUNK_BYTES // (4 * n_items))))
 
 
 class SampledSoftmax(nn.Module):

@@ -3,7 +3,7 @@
 from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
 from seqrec.recipe.curve import training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe
-from seqrec.recipe.run import Run, ensure_store, fit
+from seqrec.recipe.run import Run, ensure_store, fit, write_text
 from seqrec.recipe.schema import Recipe
 from seqrec.recipe.trained import Trained, export_run, open_trained
 
@@ -23,4 +23,5 @@ __all__ = [
     "open_trained",
     "parse_recipe",
     "training_curve",
+    "write_text",
 ]

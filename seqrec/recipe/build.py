@@ -63,7 +63,10 @@ def build_recipe_model(recipe: Recipe, store: SequenceStore, *, total_steps: int
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
     """The Trainer, with the arguments of the recipe and those that exactness needs."""
     callbacks: list[Callback] = [StepMetrics(), *selection_callbacks(recipe.selection, folder / "checkpoints")]
-    arguments = {"enable_progress_bar": sys.stderr.isatty(), "enable_model_summary": False} | recipe.trainer
+    arguments: dict[str, Any] = {
+        "enable_progress_bar": sys.stderr.isatty(),
+        "enable_model_summary": False,
+    } | recipe.trainer
     if arguments["enable_progress_bar"]:
         callbacks.append(RichProgressBar(leave=True))
     trainer = L.Trainer(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
@@ -127,6 +127,6 @@ def _kind(settings: type[BaseModel]) -> Any:
 
 
 def _settings_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return [annotation] if issubclass(annotation, BaseModel) else []
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
     return [found for argument in typing.get_args(annotation) for found in _settings_in(argument)]

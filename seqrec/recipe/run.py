@@ -1,10 +1,9 @@
 """Run folders: where a recipe's training lives, restarts, and the trained model in the end.
 
-    runs/NAME/recipe.yaml      the resolved recipe
-              run.json         versions, seed, parameter counts, start
-              checkpoints/     last.ckpt to continue from, best.ckpt as the result
-              csv/ …           what the loggers write
-              result.json      written when training has ended
+runs/NAME/recipe.yaml      the resolved recipe
+          checkpoints/     last.ckpt to continue from, best.ckpt as the result
+          csv/ …           what the loggers write
+          result.json      written when training has ended
 """
 
 from __future__ import annotations
@@ -19,21 +18,24 @@ from typing import Any
 
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
+from peft import PeftModel
 
 from seqrec.errors import RunError
 from seqrec.logs import prepare
-from seqrec.models import SequenceModel
+from seqrec.models import SequenceModel, rank_pattern
 from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
-from seqrec.training import BEST, LAST, load_weights, read_checkpoint
+from seqrec.training import BEST, LAST, BestCheckpoint, load_weights, read_checkpoint
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_FREE = ("loggers", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
-_FREE += ("trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.enable_model_summary")
+_FREE = frozenset({"loggers"}) | {
+    f"trainer.{name}"
+    for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
+}
 _WAIT_SECONDS = 3600
 
 
@@ -58,6 +60,11 @@ class Run:
         if not run._recipe_file.is_file():
             raise RunError("not a run folder", where=str(folder), do="train one with `seqrec fit RECIPE`")
         return run
+
+    @staticmethod
+    def exists(folder: str | Path) -> bool:
+        """Whether a folder holds a run."""
+        return Run(folder)._recipe_file.is_file() and (Path(folder) / "checkpoints").is_dir()
 
     @property
     def _recipe_file(self) -> Path:
@@ -107,6 +114,10 @@ class Run:
         load_weights(model, checkpoint)
         return model.eval()
 
+    def evaluation_file(self, part: str) -> Path:
+        """Where `seqrec evaluate` leaves its metrics."""
+        return self.folder / f"evaluation-{part}.json"
+
     def claim(self, recipe: Recipe) -> None:
         """Makes the folder the recipe's, or sees that it already is.
 
@@ -115,9 +126,7 @@ class Run:
         """
         if not self._recipe_file.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._recipe_file.with_suffix(".tmp")
-            temporary.write_text(dump_recipe(recipe))
-            temporary.replace(self._recipe_file)
+            write_text(self._recipe_file, dump_recipe(recipe))
             return
         changes = list(_differences(self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")))
         if changes:
@@ -172,26 +181,34 @@ def ensure_store(recipe: Recipe) -> SequenceStore:
 
 
 def _is_first_process() -> bool:
-    return int(rank_zero_only.rank or 0) == 0
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def _write_result(run: Run, parts: Parts, seconds: float) -> None:
-    trainer, counts = parts.trainer, parts.module.model.parameter_counts()
-    scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-    best = trainer.checkpoint_callback
+    trainer, module = parts.trainer, parts.module
+    best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoint))
     result = {
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "seconds_since_start": round(seconds, 1),
-        "best": {"metric": parts.module.trainer.checkpoint_callback and getattr(best, "monitor", None),
-                 "value": float(best.best_model_score) if getattr(best, "best_model_score", None) is not None else None},
-        "last": scores,
-        "parameters": counts._asdict(),
+        "best": None if best.best_model_score is None else {str(best.monitor): float(best.best_model_score)},
+        "parameters": module.model.parameter_counts()._asdict(),
+        "adapter_ranks": _adapter_ranks(module.model),
         "versions": versions(),
-    }  # fmt: skip
-    temporary = run._result_file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    temporary.replace(run._result_file)
+    }
+    write_text(run._result_file, json.dumps(result, indent=2) + "\n")
+
+
+def _adapter_ranks(model: SequenceModel) -> dict[str, int] | None:
+    backbone = model.backbone.model
+    return rank_pattern(backbone) if isinstance(backbone, PeftModel) else None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside the destination and renames, so that a reader never sees half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -72,9 +72,7 @@ class Recipe(Settings):
     trainer: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of Lightning's Trainer, by their own names."
     )
-    loggers: list[LoggerSettings] = Field(
-        default_factory=lambda: [CsvLoggerSettings()], description="Where metrics are written."
-    )
+    loggers: list[LoggerSettings] = Field([CsvLoggerSettings()], description="Where metrics are written.")
 
     @field_validator("trainer")
     @classmethod

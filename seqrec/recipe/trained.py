@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import yaml
 
 from seqrec.errors import BundleError, RunError
-from seqrec.export import export_bundle, is_bundle, load_bundle
+from seqrec.export import export_bundle, load_bundle
 from seqrec.models import SequenceModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.load import dump_recipe, parse_recipe
@@ -57,13 +58,13 @@ def open_trained(path: str | Path, *, store: str | Path | None = None) -> Traine
         StoreError: the store is not there.
     """
     changes: dict[str, Any] = {} if store is None else {"store": str(store)}
-    if not is_bundle(path):
+    if not (Path(path) / "bundle.json").is_file():
         run = Run.open(path)
         return Trained(run.model, run.recipe, build_data(run.recipe, **changes) if changes else run.data)
     bundle = load_bundle(path)
-    recipe = parse_recipe(yaml.safe_load(bundle.recipe_text), where=f"{path}/recipe.yaml")
+    recipe = parse_recipe(yaml.safe_load(bundle.recipe), where=f"{path}/recipe.yaml")
     data = build_data(recipe, **changes)
-    if data.store.catalogue.item_ids != list(bundle.item_ids):
+    if data.store.catalogue.item_ids != bundle.item_ids:
         raise BundleError(
             "the store's catalogue is not the one that was trained on",
             where=str(data.store.path),
@@ -94,7 +95,7 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
         seen=run.recipe.data.split.seen,
         max_length=run.recipe.data.max_length,
         recipe_text=dump_recipe(run.recipe),
-        metrics=run.result,
+        metrics=json.loads(evaluation.read_text()) if (evaluation := run.evaluation_file("test")).is_file() else None,
         sample_histories=samples,
         merge=merge,
     )

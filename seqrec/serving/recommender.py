@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from seqrec.export import Bundle, catalogue_of, evaluating
+from seqrec.export import Bundle, evaluating
 from seqrec.models import PAD, SequenceModel
 from seqrec.ranking import DotScorer, ItemLists, rank
+from seqrec.store import Catalogue
 
 Int64 = npt.NDArray[np.int64]
 _BATCH_EVENTS = 16_384  # padding counted; as evaluation batches by default
@@ -63,7 +64,7 @@ class Recommender:
         if not n_items == len(item_ids) == len(popular):
             raise ValueError(f"{n_items} item vectors, {len(item_ids)} item ids and {len(popular)} training counts")
         self.model = model
-        self.catalogue = catalogue_of(item_ids)
+        self.catalogue = Catalogue.of_ids(item_ids)
         self.seen = seen
         self.max_length = max_length
         self.popular = popular

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,11 @@ class Catalogue:
     @classmethod
     def read(cls, path: Path) -> Catalogue:
         return cls(pq.read_table(path))
+
+    @classmethod
+    def of_ids(cls, item_ids: Sequence[str]) -> Catalogue:
+        """A catalogue of ids alone; item i is ``item_ids[i - 1]``."""
+        return cls(pa.table({"item_id": pa.array(item_ids, pa.string())}))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

@@ -144,8 +144,9 @@ class LeaveOneOut(Split):
         self._validates = _draw_users(store, settings) if settings.validation_users else None
 
     def train_end(self, sequences: Sequences) -> Int64:
-        held_out = 2 if self._validates is None else 1 + self._validates[sequences.rows].astype(np.int64)
-        return np.maximum(sequences.lengths - held_out, 0)
+        gives_one = 1 if self._validates is None else self._validates[sequences.rows].astype(np.int64)
+        end: Int64 = np.maximum(sequences.lengths - 1 - gives_one, 0)
+        return end
 
     def _find(self, sequences: Sequences, part: Part) -> tuple[Int64, Int64]:
         position = sequences.lengths - (1 if part == "test" else 2)

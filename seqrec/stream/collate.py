@@ -24,9 +24,7 @@ def pad(values: npt.NDArray[np.int32], starts: Int64, lengths: Int64) -> Tensor:
     return torch.from_numpy(values[np.where(real, starts[:, None] + column, 0)].astype(np.int64) * real)
 
 
-def flatten(
-    values: npt.NDArray[np.int32], starts: Int64, lengths: Int64
-) -> tuple[Int64, Int64]:
+def flatten(values: npt.NDArray[np.int32], starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
     """The same rows as compressed sparse rows.
 
     Returns:

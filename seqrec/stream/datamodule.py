@@ -69,10 +69,10 @@ class SequenceDataModule(L.LightningDataModule):
                 where="trainer.accumulate_grad_batches",
                 do=f"set it to {self.training.micro_batches}",
             )
-        if self.trainer.limit_train_batches != 1.0 or self.trainer.overfit_batches:
+        if self.trainer.limit_train_batches != 1.0:  # also where `overfit_batches` or `fast_dev_run` is set
             raise UnsupportedError(
                 "part of an epoch cannot be resumed exactly",
-                where="trainer.limit_train_batches, trainer.overfit_batches",
+                where="trainer.limit_train_batches",
                 do="use `max_steps`, or a smaller store",
             )
 

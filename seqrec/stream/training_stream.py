@@ -159,7 +159,9 @@ class TrainingStream(Dataset[TrainingBatch]):
     def _filler(self, position: Position) -> TrainingBatch:
         """A row without a target, so that a rank without rows still meets the others in their collectives."""
         one = torch.ones(1, 1, dtype=torch.long)
-        return TrainingBatch(one, one[0], torch.zeros_like(one), torch.empty(0, dtype=torch.long), 0, 0, position, 0, position)
+        return TrainingBatch(
+            one, one[0], torch.zeros_like(one), torch.empty(0, dtype=torch.long), 0, 0, position, 0, position
+        )
 
     def _slot(self, position: Position, partition: int) -> tuple[_Rows, Int64]:
         if self._plan is None or self._plan.epoch != position.epoch:

@@ -4,7 +4,7 @@ from seqrec.training.callbacks import AllocateRanks, KeepPosition, StepMetrics
 from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint
 from seqrec.training.module import VALIDATION_PREFIX, SequenceRecommender
 from seqrec.training.optimizer import OptimizerSettings
-from seqrec.training.selection import BEST, LAST, SelectionSettings, selection_callbacks
+from seqrec.training.selection import BEST, LAST, BestCheckpoint, SelectionSettings, selection_callbacks
 
 __all__ = [
     "BEST",
@@ -12,6 +12,7 @@ __all__ = [
     "VALIDATION_PREFIX",
     "AllocateRanks",
     "AtomicCheckpointIO",
+    "BestCheckpoint",
     "KeepPosition",
     "OptimizerSettings",
     "SelectionSettings",

@@ -35,17 +35,13 @@ class KeepPosition(Callback):
         if data is not None:
             data.position = batch.after
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """A checkpoint of another datamodule class would be loaded without its position, silently."""
         data = _data(trainer)
         if data is not None:
             checkpoint["position"] = data.state_dict()
 
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         data = _data(trainer)
         if data is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         finally:
             temporary.unlink(missing_ok=True)
 
-    def load_checkpoint(  # type: ignore[override]
+    def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         return read_checkpoint(path)
@@ -47,7 +48,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, Exception) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise RunError(
             "cannot read the checkpoint",
             where=str(path),
@@ -86,7 +87,5 @@ def load_weights(model: SequenceModel, checkpoint: Mapping[str, Any]) -> None:
     holder = nn.Module()
     holder.model = model
     check_missing(checkpoint["state_dict"], holder)
-    weights: dict[str, Tensor] = {
-        key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()
-    }
+    weights: dict[str, Tensor] = {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()}
     model.load_state_dict(weights, strict=False)

@@ -72,7 +72,9 @@ class SequenceRecommender(L.LightningModule):
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         if len(batch.rows):
-            self.ranks.update(rank_users(self.model, batch, k=1).target_rank)
+            ranked = rank_users(self.model, batch, k=1)
+            assert ranked.target_rank is not None  # there are targets
+            self.ranks.update(ranked.target_rank)
 
     def on_validation_epoch_end(self) -> None:
         metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}

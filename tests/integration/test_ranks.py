@@ -21,12 +21,19 @@ def losses(run: Path) -> dict[int, float]:
 @pytest.mark.parametrize("partitions", [1, 2])
 @pytest.mark.parametrize("head", ["next_item", "masked_item"])
 def test_losses_step_by_step_equal_in_float64(
-    write_recipe: Callable[..., Path], recipe_values: dict, store_in_units: Path, tmp_path: Path, head: str, partitions: int
+    write_recipe: Callable[..., Path],
+    recipe_values: dict,
+    store_in_units: Path,
+    tmp_path: Path,
+    head: str,
+    partitions: int,
 ) -> None:
     kind = {"next_item": "gpt2", "masked_item": "bert"}[head]
     model = {"items": {"width": 16}, "head": {"kind": head},
              "backbone": {"kind": kind, "layers": 1, "heads": 2, "width": 16, "dropout": 0.0}}  # fmt: skip
-    recipe = write_recipe(model=model, data=recipe_values["data"] | {"partitions": partitions, "store": str(store_in_units)})
+    recipe = write_recipe(
+        model=model, data=recipe_values["data"] | {"partitions": partitions, "store": str(store_in_units)}
+    )
     for devices in (1, 2):
         seqrec(
             "fit", recipe, f"name=on{devices}", "trainer.precision=64-true", f"trainer.devices={devices}",

@@ -24,7 +24,7 @@ def make(dtype: torch.dtype = torch.float64, targets: int = T) -> tuple[Tensor, 
 def test_full_softmax_is_cross_entropy(
     dtype: torch.dtype, tolerance: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_BYTES", chunk * 4 * N)
+    monkeypatch.setattr(losses, "_chunk_size", lambda n_targets, n_items: chunk)
     hidden, targets, table = make(dtype)
     loss = FullSoftmax()(hidden, targets, table)
     plain = F.cross_entropy(hidden @ table.T, targets - 1, reduction="sum")
@@ -32,6 +32,13 @@ def test_full_softmax_is_cross_entropy(
     torch.testing.assert_close(loss, plain, rtol=tolerance, atol=tolerance)
     found, expected = (torch.autograd.grad(value * 3, (hidden, table)) for value in (loss, plain))
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("n_targets", "n_items", "chunk"), [(2000, 12_101, 86), (50, 12_101, 50), (2000, 1_000_000, 64), (0, 5, 1)]
+)
+def test_chunks_fill_the_cache_but_are_not_thin(n_targets: int, n_items: int, chunk: int) -> None:
+    assert losses._chunk_size(n_targets, n_items) == chunk
 
 
 def test_full_softmax_by_hand() -> None:
