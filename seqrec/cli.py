@@ -225,7 +225,7 @@ def main() -> None:
 
 
 def _quiet_lightning() -> None:
-    """Its advice comes with every start, and twice; to be called once lightning is imported, as it sets its own levels."""
+    """Its advice comes with every start, and twice. To be called once it is imported, as it sets its own levels."""
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("lightning"):
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -62,6 +62,7 @@ class ColumnError(LogError):
 
     @classmethod
     def missing(cls, column: str, *, file: str, available: Iterable[str], setting: str) -> ColumnError:
+        """Names the column, those that the file has, and the setting to change."""
         names = list(available)
         return cls(
             f"no column `{column}`",
@@ -108,6 +109,7 @@ class MissingExtraError(SeqrecError, ImportError):
 
     @classmethod
     def of(cls, package: str, *, extra: str, needed_for: str) -> MissingExtraError:
+        """Names the package and the extra that brings it."""
         return cls(f"{needed_for} needs the package `{package}`", do=f"pip install 'seqrec[{extra}]'")
 
 

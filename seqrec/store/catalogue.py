@@ -28,6 +28,7 @@ class Catalogue:
 
     @classmethod
     def read(cls, path: Path) -> Catalogue:
+        """Reads `catalogue.parquet`."""
         return cls(pq.read_table(path))
 
     @classmethod

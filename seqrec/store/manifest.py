@@ -52,10 +52,8 @@ class Manifest(Settings):
     actions: list[str] = Field(description="Names of the action codes 0..; empty where the log has no actions.")
     has_values: bool = Field(description="Whether `values` is filled.")
     context: list[str] = Field(description="Names of further per-event columns, stored as list<string>.")
-    ties: float | None = Field(
-        description="Share of neighbouring events of one user with equal time; null without times."
-    )
+    ties: float | None = Field(description="Share of a user's neighbouring events with equal time; null without times.")
     time_percentiles: list[int] | None = Field(
-        description="101 values: the 0th..100th percentile (discrete) of event time in microseconds; null without times."
+        description="101 values, the 0th..100th percentile (discrete) of event time in µs; null without times."
     )
     shards: list[Shard] = Field(description="Shard files in row order.")

@@ -17,7 +17,7 @@ class Sequences:
         rows: int64 (n,), the users' row numbers in the store.
         offsets: int64 (n + 1,), starting at 0.
         items: int32 (events,), 1..N.
-        timestamps: int64 (events,) microseconds since 1970 UTC, or None where the store has no times or they were not read.
+        timestamps: int64 (events,) µs since 1970 UTC, or None where the store has no times or they were not read.
         actions: int8 (events,), codes into ``manifest.actions``, or None likewise.
     """
 

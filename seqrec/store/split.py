@@ -144,6 +144,7 @@ class LeaveOneOut(Split):
         self._validates = _draw_users(store, settings) if settings.validation_users else None
 
     def train_end(self, sequences: Sequences) -> Int64:
+        """As `Split.train_end`."""
         gives_one = 1 if self._validates is None else self._validates[sequences.rows].astype(np.int64)
         end: Int64 = np.maximum(sequences.lengths - 1 - gives_one, 0)
         return end
@@ -175,6 +176,7 @@ class Temporal(Split):
         self._codes = _action_codes(settings.target_actions, store)
 
     def train_end(self, sequences: Sequences) -> Int64:
+        """As `Split.train_end`."""
         return self._events_until(sequences, self.validation_cut_us)
 
     def _find(self, sequences: Sequences, part: Part) -> tuple[Int64, Int64]:
@@ -194,6 +196,7 @@ class Temporal(Split):
         return self._events_until(sequences, start), first
 
     def describe(self) -> dict[str, Any]:
+        """The protocol with its cuts as dates."""
         cuts = {"validation_from": self.validation_cut_us, "test_from": self.test_cut_us}
         return super().describe() | {name: _iso(cut) for name, cut in cuts.items()}
 

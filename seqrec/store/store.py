@@ -51,6 +51,7 @@ class SequenceStore:
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        """All items, read once."""
         return Catalogue.read(self.path / "catalogue.parquet")
 
     @cached_property

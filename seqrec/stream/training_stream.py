@@ -107,7 +107,7 @@ class TrainingStream(Dataset[TrainingBatch]):
         return fingerprint(
             self._store.manifest.fingerprint,
             json.dumps(self._split.describe(), sort_keys=True),
-            length_rule=f"latest {self._max_events} events, at least {_SHORTEST}, {self._task.extra_events} of them not input",
+            length_rule=f"latest {self._max_events}, at least {_SHORTEST}, {self._task.extra_events} not input",
             seed=self._seed,
             partitions=self._settings.partitions,
             step_tokens=self._settings.step_tokens,

@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import Callback
 from peft import AdaLoraConfig, PeftModel
 
 from seqrec.errors import RunError, UnsupportedError
-from seqrec.models import SequenceModel, allocator_state, load_allocator_state
+from seqrec.models import SequenceModel, allocate_ranks, allocator_state, load_allocator_state
 from seqrec.models.adapters import ADAPTER_NAME
 from seqrec.stream import SequenceDataModule, TrainingBatch
 
 
 class KeepPosition(Callback):
-    """Moves the datamodule's position forward; a callback, as the module's own hook runs after checkpoints are saved."""
+    """Moves the datamodule's position forward, before checkpoints are saved: a module's own hook would run after."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
@@ -86,7 +86,7 @@ class AllocateRanks(Callback):
     ) -> None:
         if self._peft is not None and trainer.global_step > self._done:
             self._done = trainer.global_step
-            self._peft.base_model.update_and_allocate(self._done)
+            allocate_ranks(self._peft, self._done)
 
     @property
     def finished(self) -> bool:
