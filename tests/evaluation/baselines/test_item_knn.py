@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqrec.evaluation.baselines import ItemKNN, item_knn
-from seqrec.ranking.rank import rank
+from seqrec.ranking.whole_catalogue import rank
 from seqrec.ranking.scorers import ItemLists
 from seqrec.store import Sequences
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from seqrec.evaluation.baselines import Popular
-from seqrec.ranking.rank import rank
+from seqrec.ranking.whole_catalogue import rank
 from seqrec.ranking.scorers import ItemLists
 from seqrec.store import Sequences
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from seqrec.errors import MetricError
-from seqrec.evaluation import ranking
-from seqrec.ranking.rank import Ranked, rank
+from seqrec.ranking import whole_catalogue
+from seqrec.ranking.whole_catalogue import Ranked, rank
 from seqrec.ranking.scorers import DotScorer, ItemLists
 
 
@@ -143,7 +143,7 @@ def test_ranks_and_lists_do_not_depend_on_the_chunk(monkeypatch):
         return rank(scorer, k=20, targets=targets, seen=seen, chunk=chunk)
 
     kept = ranked(None)
-    monkeypatch.setattr(ranking, "HELD_BYTES", 0)
+    monkeypatch.setattr(whole_catalogue, "HELD_BYTES", 0)
     for other in [ranked(None), *map(ranked, (1000, 4096, 5000, 8999, 9000, 10**9))]:
         assert all(torch.equal(a, b) for a, b in zip(kept, other, strict=True))
 
