@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 
 from seqrec.models.items import MASK, PAD
 from seqrec.random import uniform
-from seqrec.settings import Settings
+from seqrec.settings import CustomSettings, Settings, tag_of_kind
 
 
 class NextItemSettings(Settings):
@@ -34,7 +34,12 @@ class MaskedItemSettings(Settings):
     )
 
 
-HeadSettings = Annotated[NextItemSettings | MaskedItemSettings, Field(discriminator="kind")]
+HeadSettings = Annotated[
+    Annotated[NextItemSettings, Tag("next_item")]
+    | Annotated[MaskedItemSettings, Tag("masked_item")]
+    | Annotated[CustomSettings, Tag("custom")],
+    Discriminator(tag_of_kind),
+]
 
 
 class Pairs(NamedTuple):
@@ -115,9 +120,31 @@ class MaskedItem:
         return inputs.scatter(1, lengths.unsqueeze(1), MASK), lengths + 1
 
 
-Head = NextItem | MaskedItem
+class Head(Protocol):
+    """What a head must have; a recipe names one of the user's own by its import path.
+
+    Attributes:
+        causal: whether it needs a backbone whose positions see only what lies before them.
+        with_mask: whether it puts mask tokens into its inputs; one position is then kept free for it.
+        extra_events: events that a training row has beyond its inputs.
+    """
+
+    causal: bool
+    with_mask: bool
+    extra_events: int
+
+    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> Pairs:
+        """Training pairs of right-padded sequences, random only by ``keys``."""
+        ...
+
+    def query(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and lengths whose last position predicts what comes after a history."""
+        ...
 
 
-def build_head(settings: NextItemSettings | MaskedItemSettings) -> Head:
+def build_head(settings: NextItemSettings | MaskedItemSettings | CustomSettings) -> Head:
     """The head that a recipe names."""
+    if isinstance(settings, CustomSettings):
+        head: Head = settings.create()
+        return head
     return MaskedItem(settings) if isinstance(settings, MaskedItemSettings) else NextItem()

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 from torch.nn import LinearCrossEntropyOptions
 
-from seqrec.settings import Settings
+from seqrec.settings import CustomSettings, Settings, tag_of_kind
 
 # logits of a chunk near the size of a last-level cache: 86 targets of 12,000 items take 4 MB
 _CHUNK_BYTES = 4 * 2**20
@@ -32,7 +32,12 @@ class SampledSoftmaxSettings(Settings):
     negatives: int = Field(default=512, ge=1, description="Negatives of a step.")
 
 
-LossSettings = Annotated[FullSoftmaxSettings | SampledSoftmaxSettings, Field(discriminator="kind")]
+LossSettings = Annotated[
+    Annotated[FullSoftmaxSettings, Tag("full_softmax")]
+    | Annotated[SampledSoftmaxSettings, Tag("sampled_softmax")]
+    | Annotated[CustomSettings, Tag("custom")],
+    Discriminator(tag_of_kind),
+]
 
 
 class FullSoftmax(nn.Module):
@@ -88,6 +93,9 @@ class SampledSoftmax(nn.Module):
 Loss = FullSoftmax | SampledSoftmax
 
 
-def build_loss(settings: FullSoftmaxSettings | SampledSoftmaxSettings) -> Loss:
-    """The loss that a recipe names."""
+def build_loss(settings: FullSoftmaxSettings | SampledSoftmaxSettings | CustomSettings) -> Loss:
+    """The loss that a recipe names; one of the user's own is called as `FullSoftmax` is."""
+    if isinstance(settings, CustomSettings):
+        loss: Loss = settings.create()
+        return loss
     return SampledSoftmax(settings.negatives) if isinstance(settings, SampledSoftmaxSettings) else FullSoftmax()

@@ -19,6 +19,8 @@ from seqrec.stream import SequenceDataModule
 from seqrec.stream.order_share import micro_batches_per_step
 from seqrec.training import AtomicCheckpointIO, SequenceRecommender, StepMetrics, selection_callbacks
 
+RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
+
 
 class Parts(NamedTuple):
     """What a recipe builds."""
@@ -102,7 +104,7 @@ def _logger(settings: LoggerSettings, recipe: Recipe, folder: Path) -> Logger:
     if isinstance(settings, WandbLoggerSettings):
         return WandbLogger(
             name=recipe.name,
-            id=_wandb_id(folder),
+            id=(folder / RUN_ID).read_text(),
             save_dir=folder,
             project=settings.project,
             entity=settings.entity,
@@ -111,9 +113,3 @@ def _logger(settings: LoggerSettings, recipe: Recipe, folder: Path) -> Logger:
             config=recipe.model_dump(mode="json"),
         )
     return TensorBoardLogger(folder, name="", version="tensorboard")
-
-
-def _wandb_id(folder: Path) -> str:
-    """The same at every start of one run, another for another run of the same name."""
-    file = folder / "run.id"
-    return file.read_text().strip() if file.is_file() else folder.name

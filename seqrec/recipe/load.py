@@ -92,8 +92,9 @@ def _describe(fault: Any) -> str:
     if fault["type"] == "union_tag_invalid":
         tag, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "").split(", ")
         near = nearest(tag, known)
-        hint = f"; did you mean `{near}`?" if near else ""
-        return f"{where}unknown kind `{tag}`{hint} known: {', '.join(known)}".replace("? known", "? Known")
+        hint = f"did you mean `{near}`? " if near else ""
+        names = ", ".join("package.module:Class" if name == "custom" else name for name in known)
+        return f"{where}unknown kind `{tag}`; {hint}known: {names}"
     if fault["type"] == "union_tag_not_found":
         return f"{where}needs a `kind`"
     if fault["type"] == "missing":

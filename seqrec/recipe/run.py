@@ -1,6 +1,7 @@
 """Run folders: where a recipe's training lives, restarts, and the trained model in the end.
 
 runs/NAME/recipe.yaml      the resolved recipe
+          run.id           names the run to loggers, over restarts
           checkpoints/     last.ckpt to continue from, best.ckpt as the result
           csv/ …           what the loggers write
           result.json      written when training has ended
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +25,7 @@ from peft import PeftModel
 from seqrec.errors import RunError
 from seqrec.logs import prepare
 from seqrec.models import SequenceModel, rank_pattern
-from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
+from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
@@ -126,6 +128,7 @@ class Run:
         """
         if not self._recipe_file.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / RUN_ID, uuid.uuid4().hex)
             write_text(self._recipe_file, dump_recipe(recipe))
             return
         changes = list(_differences(self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")))

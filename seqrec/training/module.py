@@ -79,7 +79,8 @@ class SequenceRecommender(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}
         self.ranks.reset()
-        self.log_dict(metrics, sync_dist=False)
+        for name, value in metrics.items():
+            self.log(name, value, prog_bar=name.endswith("ndcg@10"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = without_restorable(checkpoint["state_dict"], self.model)

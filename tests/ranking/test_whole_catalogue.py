@@ -11,8 +11,8 @@ from torch import Tensor
 
 from seqrec.errors import MetricError
 from seqrec.ranking import whole_catalogue
-from seqrec.ranking.whole_catalogue import Ranked, rank
 from seqrec.ranking.scorers import DotScorer, ItemLists
+from seqrec.ranking.whole_catalogue import Ranked, rank
 
 
 @dataclass(frozen=True)

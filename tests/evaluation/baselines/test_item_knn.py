@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from seqrec.evaluation.baselines import ItemKNN, item_knn
-from seqrec.ranking.whole_catalogue import rank
 from seqrec.ranking.scorers import ItemLists
+from seqrec.ranking.whole_catalogue import rank
 from seqrec.store import Sequences
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from seqrec.evaluation.baselines import Popular
-from seqrec.ranking.whole_catalogue import rank
 from seqrec.ranking.scorers import ItemLists
+from seqrec.ranking.whole_catalogue import rank
 from seqrec.store import Sequences
 
 
