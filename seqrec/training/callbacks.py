@@ -35,20 +35,15 @@ class KeepPosition(Callback):
         if data is not None:
             data.position = batch.after
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint of another datamodule class would be loaded without its position, silently."""
-        data = _data(trainer)
-        if data is not None:
-            checkpoint["position"] = data.state_dict()
-
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Lightning has loaded the datamodule's state by now, or silently not, where its class has another name."""
         data = _data(trainer)
         if data is None:
             return
-        if "position" not in checkpoint:
+        state = checkpoint.get(type(data).__qualname__)
+        if state is None:
             raise RunError("the checkpoint holds no position in the data", do="start over with `--fresh`")
-        data.load_state_dict(checkpoint["position"])
-        _rescale_progress(checkpoint, checkpoint["position"]["micro_batches"], data.training.micro_batches)
+        _rescale_progress(checkpoint, state["micro_batches"], data.training.micro_batches)
 
 
 def _data(trainer: L.Trainer) -> SequenceDataModule | None:

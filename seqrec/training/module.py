@@ -88,6 +88,8 @@ class SequenceRecommender(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_missing(checkpoint["state_dict"], self)
+        # Lightning loads weights before its precision plugin converts the module: float64 would be rounded to float32
+        self.to(checkpoint["state_dict"]["model.items.weight"].dtype)
 
     def _negatives(self, batch: TrainingBatch) -> Tensor | None:
         if not self.model.loss.n_negatives:

@@ -43,6 +43,27 @@ def test_resumed_run_ends_with_the_undisturbed_weights(
     assert result["epochs"] == 4
 
 
+def test_run_goes_on_with_another_number_of_ranks(
+    write_recipe: Callable[..., Path], recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path
+) -> None:
+    """Killed on two ranks with one micro-batch a step, resumed on one with two."""
+    model = recipe_values["model"] | {"backbone": recipe_values["model"]["backbone"] | {"dropout": 0.0}}
+    data = recipe_values["data"] | {"partitions": 2, "store": str(store_in_units)}
+    trainer = {"trainer": recipe_values["trainer"] | {"max_epochs": 4, "precision": "64-true"}}
+    two = trainer["trainer"] | {"devices": 2, "strategy": "ddp"}
+    recipe = write_recipe(model=model, data=data, **trainer)
+    seqrec("fit", recipe, "name=whole", cwd=tmp_path)
+    killer = tmp_path / "killer.py"
+    killer.write_text(KILLER)
+    recipe = write_recipe(model=model, data=data, trainer=two)
+    done = subprocess.run([sys.executable, killer, recipe], cwd=tmp_path, timeout=300, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    seqrec("fit", write_recipe(model=model, data=data, **trainer), "name=stopped", cwd=tmp_path)
+    whole, stopped = weights(tmp_path / "runs/whole"), weights(tmp_path / "runs/stopped")
+    for name, weight in whole.items():
+        torch.testing.assert_close(stopped[name], weight, rtol=1e-9, atol=1e-12, msg=name)
+
+
 KILLER = """
 import os, signal, sys
 os.environ["OMP_NUM_THREADS"] = "1"
