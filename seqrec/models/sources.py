@@ -88,7 +88,7 @@ def load_backbone(
     _drop_unused_tables(model)
     model.requires_grad_(settings.trainable)
     model.get_input_embeddings().requires_grad_(False)
-    return model
+    return model.train()  # from_pretrained gives evaluation mode, and Lightning leaves modes as they are
 
 
 def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> PretrainedConfig:

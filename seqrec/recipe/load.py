@@ -76,7 +76,11 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(section.get(parent), dict):
             section[parent] = {}
         section = section[parent]
-    section[last] = yaml.load(text, _Loader)
+    try:
+        section[last] = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError("not YAML", where=f"override {override!r}", reason=reason, do="put the value in quotes") from error
 
 
 def _describe(fault: Any) -> str:

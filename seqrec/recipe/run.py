@@ -46,19 +46,21 @@ class Run:
 
     Args:
         folder: runs/NAME.
+        store: another store than the recipe's, as where it was moved; None for the recipe's.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, *, store: Path | None = None):
         self.folder = Path(folder)
+        self._store = store
 
     @classmethod
-    def open(cls, folder: str | Path) -> Run:
+    def open(cls, folder: str | Path, *, store: Path | None = None) -> Run:
         """An existing run.
 
         Raises:
             RunError: no run there.
         """
-        run = cls(folder)
+        run = cls(folder, store=store)
         if not run._recipe_file.is_file():
             raise RunError("not a run folder", where=str(folder), do="train one with `seqrec fit RECIPE`")
         return run
@@ -98,8 +100,8 @@ class Run:
 
     @cached_property
     def data(self) -> SequenceDataModule:
-        """The store of the recipe, as the run saw it."""
-        return build_data(self.recipe)
+        """The store with the recipe's split, as the run saw it."""
+        return build_data(self.recipe, **({} if self._store is None else {"store": str(self._store)}))
 
     @cached_property
     def model(self) -> SequenceModel:

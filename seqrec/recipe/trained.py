@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from seqrec.errors import BundleError, RunError
-from seqrec.export import export_bundle, load_bundle
+from seqrec.export import Bundle, export_bundle, load_bundle
 from seqrec.models import SequenceModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.load import dump_recipe, parse_recipe
@@ -24,20 +24,43 @@ SAMPLE_USERS = 8
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model with its recipe and data.
+    """A trained model with its recipe and, once asked for, its data.
 
     Attributes:
         model: in evaluation mode.
         recipe: what it was trained by.
-        data: store and split protocol.
+        source: the run or the bundle that it came from.
+        store: another store than the recipe's, or None.
     """
 
     model: SequenceModel
     recipe: Recipe
-    data: SequenceDataModule
+    source: Run | Bundle
+    store: Path | None = None
+
+    @cached_property
+    def data(self) -> SequenceDataModule:
+        """Store and split protocol; opened late, since a bundle recommends without them.
+
+        Raises:
+            StoreError: the store is not there.
+            BundleError: its catalogue is not the one that was trained on.
+        """
+        if isinstance(self.source, Run):
+            return self.source.data
+        data = build_data(self.recipe, **({} if self.store is None else {"store": str(self.store)}))
+        if data.store.catalogue.item_ids != self.source.item_ids:
+            raise BundleError(
+                "the store's catalogue is not the one that was trained on",
+                where=str(data.store.path),
+                do="give the store of the run with `--store`",
+            )
+        return data
 
     def recommender(self) -> Recommender:
         """Recommends by item_id."""
+        if isinstance(self.source, Bundle):
+            return Recommender.from_bundle(self.source)
         return Recommender(
             self.model,
             self.data.store.catalogue.item_ids,
@@ -55,22 +78,15 @@ def open_trained(path: str | Path, *, store: str | Path | None = None) -> Traine
         store: another store than the recipe's; its catalogue must be the one that was trained on.
     Raises:
         RunError, BundleError: neither, or not whole.
-        StoreError: the store is not there.
+        StoreError: the store of a run is not there.
     """
-    changes: dict[str, Any] = {} if store is None else {"store": str(store)}
+    store = None if store is None else Path(store)
     if not (Path(path) / "bundle.json").is_file():
-        run = Run.open(path)
-        return Trained(run.model, run.recipe, build_data(run.recipe, **changes) if changes else run.data)
+        run = Run.open(path, store=store)
+        return Trained(run.model, run.recipe, run)
     bundle = load_bundle(path)
     recipe = parse_recipe(yaml.safe_load(bundle.recipe), where=f"{path}/recipe.yaml")
-    data = build_data(recipe, **changes)
-    if data.store.catalogue.item_ids != bundle.item_ids:
-        raise BundleError(
-            "the store's catalogue is not the one that was trained on",
-            where=str(data.store.path),
-            do="give the store of the run with `--store`",
-        )
-    return Trained(bundle.model, recipe, data)
+    return Trained(bundle.model, recipe, bundle, store)
 
 
 def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:

@@ -172,7 +172,12 @@ class Temporal(Split):
         self.validation_cut_us = _cut(settings.validation_from, store)
         self.test_cut_us = _cut(settings.test_from, store)
         if self.validation_cut_us >= self.test_cut_us:
-            raise RecipeError("the validation cut is not before the test cut", where="data.split")
+            raise RecipeError(
+                f"the validation cut, {_iso(self.validation_cut_us)}, is not before the test cut, "
+                f"{_iso(self.test_cut_us)}",
+                where="data.split",
+                do="set `validation_from` to an earlier time or a smaller share than `test_from`",
+            )
         self._codes = _action_codes(settings.target_actions, store)
 
     def train_end(self, sequences: Sequences) -> Int64:
@@ -253,5 +258,6 @@ def _action_codes(names: list[str] | None, store: SequenceStore) -> list[int] | 
                 f"the store has no action {name!r}" + (f" (did you mean {near!r}?)" if near else ""),
                 where="data.split.target_actions",
                 has=", ".join(known) or "no actions at all",
+                do="name actions of the log, or leave it null for any",
             )
     return [known.index(name) for name in names]

@@ -69,7 +69,8 @@ class SequenceDataModule(L.LightningDataModule):
                 where="trainer.accumulate_grad_batches",
                 do=f"set it to {self.training.micro_batches}",
             )
-        if self.trainer.limit_train_batches != 1.0:  # also where `overfit_batches` or `fast_dev_run` is set
+        limit = self.trainer.limit_train_batches  # also where `overfit_batches` or `fast_dev_run` is set
+        if isinstance(limit, int) or limit != 1.0:  # to Lightning 1 is one batch and 1.0 all of them
             raise UnsupportedError(
                 "part of an epoch cannot be resumed exactly",
                 where="trainer.limit_train_batches",

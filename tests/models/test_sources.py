@@ -87,6 +87,11 @@ def test_dropout_in_place_of_the_pretrained_one(roberta: Path) -> None:
     assert rates == {0.1}
 
 
+def test_a_pretrained_backbone_is_in_training_mode(roberta: Path) -> None:
+    """`from_pretrained` gives evaluation mode, in which dropout would be off all through training."""
+    assert all(module.training for module in pretrained(roberta).modules())
+
+
 def test_too_few_positions(roberta: Path) -> None:
     """RoBERTa's first two rows stand for padding: of 12 positions 10 can be used."""
     model = pretrained(roberta, positions=10)
