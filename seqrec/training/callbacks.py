@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from peft import AdaLoraConfig, PeftModel
 
@@ -15,6 +14,7 @@ from seqrec.errors import RunError, UnsupportedError
 from seqrec.models import SequenceModel, allocate_ranks, allocator_state, load_allocator_state
 from seqrec.models.adapters import ADAPTER_NAME
 from seqrec.stream import SequenceDataModule, TrainingBatch
+from seqrec.training.collectives import sum_over_ranks
 
 
 class KeepPosition(Callback):
@@ -117,9 +117,7 @@ class StepMetrics(Callback):
         self._loss = self._loss + outputs["loss_sum"].double()
         if (batch.micro_batch + 1) % trainer.accumulate_grad_batches:
             return
-        total = torch.as_tensor(self._loss)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(total)
+        total = sum_over_ranks(torch.as_tensor(self._loss))
         self._tokens += outputs["tokens"]
         rate = self._tokens / (time.perf_counter() - self._since)
         pl_module.log("train_loss", total / outputs["targets"], prog_bar=True)

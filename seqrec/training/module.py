@@ -6,7 +6,6 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -17,6 +16,7 @@ from seqrec.random import draw_items, raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch
 from seqrec.training.callbacks import AllocateRanks, KeepPosition
 from seqrec.training.checkpoints import check_missing, without_restorable
+from seqrec.training.collectives import sum_over_ranks
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 
 VALIDATION_PREFIX = "val/"
@@ -61,7 +61,8 @@ class SequenceRecommender(L.LightningModule):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         if batch.micro_batch == 0:
-            self._step_targets, self._step_tokens = self._sum_over_ranks(batch.step_targets, batch.step_tokens)
+            counts = torch.tensor([batch.step_targets, batch.step_tokens], dtype=torch.float64, device=self.device)
+            self._step_targets, self._step_tokens = sum_over_ranks(counts).tolist()
         negatives = self._negatives(batch)
         summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, negatives)
         # DDP divides gradients by the world size and Lightning by the micro-batches of a step
@@ -97,13 +98,3 @@ class SequenceRecommender(L.LightningModule):
         n_items = len(self.model.item_vectors())
         drawn = draw_items(self.model.loss.n_negatives, n_items, "negatives", self.seed, *batch.position)
         return torch.from_numpy(drawn).to(batch.inputs.device)
-
-    def _sum_over_ranks(self, *values: float) -> list[float]:
-        return all_sum(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
-
-
-def all_sum(values: Tensor) -> Tensor:
-    """Sum over ranks, in place; the values themselves on one process."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-    return values
