@@ -22,6 +22,15 @@ from seqrec.training import AtomicCheckpointIO, SequenceRecommender, StepMetrics
 RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
 
 
+class _Bar(RichProgressBar):
+    """Without the loggers' version, which says nothing where each run has a folder."""
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
 class Parts(NamedTuple):
     """What a recipe builds."""
 
@@ -70,7 +79,7 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
         "enable_model_summary": False,
     } | recipe.trainer
     if arguments["enable_progress_bar"]:
-        callbacks.append(RichProgressBar(leave=True))
+        callbacks.append(_Bar(leave=True))
     trainer = L.Trainer(
         **arguments,
         callbacks=callbacks,
