@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,34 +22,36 @@ from seqrec.stream import SequenceDataModule
 SAMPLE_USERS = 8
 
 
-@dataclass(frozen=True)
 class Trained:
-    """A trained model with its recipe and, once asked for, its data.
+    """A trained model with its recipe and data, from a run or from a bundle.
 
-    Attributes:
-        model: in evaluation mode.
+    Args:
+        source: where the model comes from.
         recipe: what it was trained by.
-        source: the run or the bundle that it came from.
-        store: another store than the recipe's, or None.
+        store: another store than the recipe's.
     """
 
-    model: SequenceModel
-    recipe: Recipe
-    source: Run | Bundle
-    store: Path | None = None
+    def __init__(self, source: Run | Bundle, recipe: Recipe, *, store: str | Path | None = None):
+        self._source = source
+        self._store = store
+        self.recipe = recipe
+
+    @property
+    def model(self) -> SequenceModel:
+        """In evaluation mode."""
+        return self._source.model
 
     @cached_property
     def data(self) -> SequenceDataModule:
-        """Store and split protocol; opened late, since a bundle recommends without them.
+        """Store and split protocol.
 
         Raises:
             StoreError: the store is not there.
             BundleError: its catalogue is not the one that was trained on.
         """
-        if isinstance(self.source, Run):
-            return self.source.data
-        data = build_data(self.recipe, **({} if self.store is None else {"store": str(self.store)}))
-        if data.store.catalogue.item_ids != self.source.item_ids:
+        changes: dict[str, Any] = {} if self._store is None else {"store": str(self._store)}
+        data = build_data(self.recipe, **changes)
+        if isinstance(self._source, Bundle) and data.store.catalogue.item_ids != self._source.item_ids:
             raise BundleError(
                 "the store's catalogue is not the one that was trained on",
                 where=str(data.store.path),
@@ -58,9 +60,9 @@ class Trained:
         return data
 
     def recommender(self) -> Recommender:
-        """Recommends by item_id."""
-        if isinstance(self.source, Bundle):
-            return Recommender.from_bundle(self.source)
+        """Recommends by item_id; from a bundle it needs no store."""
+        if isinstance(self._source, Bundle):
+            return Recommender.from_bundle(self._source)
         return Recommender(
             self.model,
             self.data.store.catalogue.item_ids,
@@ -75,18 +77,16 @@ def open_trained(path: str | Path, *, store: str | Path | None = None) -> Traine
 
     Args:
         path: runs/NAME or a bundle's folder.
-        store: another store than the recipe's; its catalogue must be the one that was trained on.
+        store: another store than the recipe's.
     Raises:
         RunError, BundleError: neither, or not whole.
-        StoreError: the store of a run is not there.
     """
-    store = None if store is None else Path(store)
     if not (Path(path) / "bundle.json").is_file():
-        run = Run.open(path, store=store)
-        return Trained(run.model, run.recipe, run)
+        run = Run.open(path)
+        return Trained(run, run.recipe, store=store)
     bundle = load_bundle(path)
     recipe = parse_recipe(yaml.safe_load(bundle.recipe), where=f"{path}/recipe.yaml")
-    return Trained(bundle.model, recipe, bundle, store)
+    return Trained(bundle, recipe, store=store)
 
 
 def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
@@ -101,7 +101,7 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
     if sequences is None:
         raise RunError("the store is empty", where=str(store.path))
     rows = [sequences.items[a:b] for a, b in zip(sequences.offsets, sequences.offsets[1:], strict=False)]
-    samples = [store.catalogue.decode(row.tolist()) for row in rows[:SAMPLE_USERS]]
+    evaluation = run.evaluation_file("test")
     return export_bundle(
         out,
         model=run.model,
@@ -111,7 +111,7 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
         seen=run.recipe.data.split.seen,
         max_length=run.recipe.data.max_length,
         recipe_text=dump_recipe(run.recipe),
-        metrics=json.loads(evaluation.read_text()) if (evaluation := run.evaluation_file("test")).is_file() else None,
-        sample_histories=samples,
+        metrics=json.loads(evaluation.read_text()) if evaluation.is_file() else None,
+        sample_histories=[store.catalogue.decode(row.tolist()) for row in rows[:SAMPLE_USERS]],
         merge=merge,
     )

@@ -1,0 +1,78 @@
+"""Each recipe that the project ships: its head, and a few steps on a made-up twin of its data."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqrec.recipe import Recipe, fit, load_recipe
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(FOLDER.rglob("*.yaml"))
+COMMANDS = {"demo.yaml": "# seqrec demo"}
+
+
+def test_all_recipes_are_found() -> None:
+    assert [path.stem for path in RECIPES] == [
+        "amazon-beauty-causal",
+        "amazon-beauty-masked",
+        "amazon-beauty-minilm-lora",
+        "demo",
+        "deskdrop",
+        "ml-100k",
+    ]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_head_of_the_file(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert lines[0] == COMMANDS.get(path.name, f"# seqrec fit recipes/{path.name}")
+    assert lines[1].startswith("# ")
+    assert len(lines) <= 60
+    assert load_recipe(path).name
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_few_steps_on_a_twin_of_its_data(path: Path, shop_log: Path, tmp_path: Path) -> None:
+    root = shop_log if path.stem == "demo" else make_twin(tmp_path / "data")
+    overrides = [f"logs.root={root}", f"data.store={tmp_path / 'store'}", "trainer.max_steps=2", "name=twin"]
+    recipe = load_recipe(path, overrides)
+    run = fit(recipe, runs=tmp_path / "runs")
+    assert run.result is not None
+    assert run.result["steps"] == 2
+    assert (run.best.is_file(), run.last.is_file()) == (True, True)
+    assert_restorable(run.recipe, run.best)
+
+
+def assert_restorable(recipe: Recipe, checkpoint: Path) -> None:
+    """Frozen pretrained weights are left out: MiniLM's blocks alone are 43 MB."""
+    assert (recipe.model.backbone.kind == "pretrained") <= (checkpoint.stat().st_size < 8_000_000)
+
+
+def make_twin(root: Path) -> Path:
+    """Small made-up files of the names and forms that the recipes read."""
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(1, 60, 1500), rng.integers(1, 40, 1500)
+    times = np.sort(rng.integers(1_460_000_000, 1_480_000_000, 1500))
+    events = list(zip(users.tolist(), items.tolist(), times.tolist(), strict=True))
+    ratings = "".join(f"{u}\t{i}\t{1 + i % 5}\t{t}\n" for u, i, t in events)
+    write(root / "ml-100k/u.data.gz", ratings)
+    titles = "".join(f"{i}|Film {i} (1995)|||" + "|0" * 19 + "\n" for i in range(1, 40))
+    write(root / "ml-100k/u.item.gz", titles)
+    head = "timestamp,eventType,contentId,personId,sessionId,userCountry\n"
+    views = "".join(f"{t},{'LIKE' if i % 9 == 0 else 'VIEW'},-{i}00,{u},{t // 999},BR\n" for u, i, t in events)
+    write(root / "deskdrop/users_interactions.csv.gz", head + views)
+    sequences = "".join(f"{u} " + " ".join(map(str, items[users == u])) + "\n" for u in np.unique(users))
+    write(root / "amazon-beauty/Beauty.txt.gz", sequences)
+    table = "item_id\ttitle\tattributes\n" + "".join(f"{i}\tCream {i}\tSkin|Care\n" for i in range(1, 40))
+    write(root / "amazon-beauty/items.tsv.gz", table)
+    return root
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt") as file:
+        file.write(text)
