@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+)
+
+# warnings of the packages below that say nothing to who runs a recipe, by the beginning of their text
+_NEEDLESS_WARNINGS = (
+    r"It is recommended to use .self\.log\(.*sync_dist=True",  # what seqrec logs is summed over ranks already
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
+    r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
 )
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
@@ -102,7 +111,7 @@ def fit(
     from seqrec.recipe import fit as fit_recipe
     from seqrec.recipe import load_recipe
 
-    _quiet_lightning()
+    _quiet_packages()
     run = fit_recipe(load_recipe(recipe, overrides or []), runs=runs, fresh=fresh)
     if _first_process():
         _say(f"{run.folder}: {json.dumps(run.result)}")
@@ -125,7 +134,7 @@ def evaluate(
     from seqrec.evaluation import evaluation_table
     from seqrec.recipe import Run, open_trained, write_text
 
-    _quiet_lightning()
+    _quiet_packages()
     found = open_trained(trained, store=store)
     result = evaluate_model(
         found.model, found.data, part=split, devices=devices, accelerator=accelerator, progress=sys.stderr.isatty()
@@ -159,7 +168,7 @@ def recommend(
 
     if sum(option is not None for option in (history, user, users)) != 1:
         raise typer.BadParameter("give one of --history, --user and --users")
-    _quiet_lightning()
+    _quiet_packages()
     found = open_trained(trained, store=store)
     recommender = found.recommender()
     if history is not None:
@@ -189,7 +198,7 @@ def export(
     """
     from seqrec.recipe import Run, export_run
 
-    _quiet_lightning()
+    _quiet_packages()
     _say(f"{export_run(Run.open(run), out, merge=merge)}: scores equal in a fresh process")
 
 
@@ -200,7 +209,7 @@ def demo(
     """Simulate a shop's log and run it through: prepare, fit, evaluate, recommend, export, report."""
     from seqrec.demo import run_demo
 
-    _quiet_lightning()
+    _quiet_packages()
     _say(f"open {run_demo(out, say=_say)}")
 
 
@@ -217,6 +226,10 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # a filter, since DeepSpeed sets its level when it is imported
+    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
+    for text in _NEEDLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=text)
     try:
         app()
     except SeqrecError as error:
@@ -224,11 +237,18 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-def _quiet_lightning() -> None:
-    """Its advice comes with every start, and twice. To be called once it is imported, as it sets its own levels."""
+def _quiet_packages() -> None:
+    """Lightning's advice comes with every start, and twice; transformers draws bars into files.
+
+    To be called once they are imported, as they set their own levels.
+    """
+    from transformers.utils import logging as transformers_logging
+
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("lightning"):
             logging.getLogger(name).setLevel(logging.WARNING)
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
 
 
 def _log_settings(values: dict[str, Any]) -> Any:

@@ -80,7 +80,9 @@ def _override(values: dict[str, Any], override: str) -> None:
         section[last] = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise RecipeError("not YAML", where=f"override {override!r}", reason=reason, do="put the value in quotes") from error
+        raise RecipeError(
+            "not YAML", where=f"override {override!r}", reason=reason, do="put the value in quotes"
+        ) from error
 
 
 def _describe(fault: Any) -> str:
