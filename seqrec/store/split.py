@@ -6,6 +6,7 @@ cuts lie, how often each item is trained on), and the `Split` it returns answers
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -88,7 +89,7 @@ class Targets:
     left_out: dict[str, Bool]
 
 
-class Split:
+class Split(ABC):
     """A protocol over one store; made by `resolve`.
 
     Attributes:
@@ -104,13 +105,13 @@ class Split:
         self.store_fingerprint = store.manifest.fingerprint
         self.train_counts: Int64 = np.zeros(store.manifest.counts.items + 1, dtype=np.int64)
 
+    @abstractmethod
     def train_end(self, sequences: Sequences) -> Int64:
         """int64 (n,): the first so many events of each user are trained on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _find(self, sequences: Sequences, part: Part) -> tuple[Int64, Int64]:
         """History end and target position (-1: none), before users are left out for other reasons."""
-        raise NotImplementedError
 
     def targets(self, sequences: Sequences, part: Part) -> Targets:
         """The target of each user for validation or test."""
