@@ -94,7 +94,7 @@ def prepare(
     }
     if items:
         values["items"] = {"path": items, "id": items_id, "title": items_title, "category": items_category}
-    _show_store(prepare_store(_log_settings(values), out, progress=_say))
+    _show_store(prepare_store(_log_settings(values), out))
 
 
 @app.command()

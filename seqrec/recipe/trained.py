@@ -28,7 +28,7 @@ class Trained:
     Args:
         source: where the model comes from.
         recipe: what it was trained by.
-        store: another store than the recipe's.
+        store: for a bundle, another store than the recipe's; a run says itself which.
     """
 
     def __init__(self, source: Run | Bundle, recipe: Recipe, *, store: str | Path | None = None):
@@ -49,9 +49,11 @@ class Trained:
             StoreError: the store is not there.
             BundleError: its catalogue is not the one that was trained on.
         """
+        if isinstance(self._source, Run):
+            return self._source.data
         changes: dict[str, Any] = {} if self._store is None else {"store": str(self._store)}
         data = build_data(self.recipe, **changes)
-        if isinstance(self._source, Bundle) and data.store.catalogue.item_ids != self._source.item_ids:
+        if data.store.catalogue.item_ids != self._source.item_ids:
             raise BundleError(
                 "the store's catalogue is not the one that was trained on",
                 where=str(data.store.path),
@@ -82,8 +84,8 @@ def open_trained(path: str | Path, *, store: str | Path | None = None) -> Traine
         RunError, BundleError: neither, or not whole.
     """
     if not (Path(path) / "bundle.json").is_file():
-        run = Run.open(path)
-        return Trained(run, run.recipe, store=store)
+        run = Run.open(path, store=None if store is None else Path(store))
+        return Trained(run, run.recipe)
     bundle = load_bundle(path)
     recipe = parse_recipe(yaml.safe_load(bundle.recipe), where=f"{path}/recipe.yaml")
     return Trained(bundle, recipe, store=store)

@@ -41,5 +41,8 @@ def selection_callbacks(settings: SelectionSettings, folder: Path) -> list[Callb
     common: dict[str, Any] = {"dirpath": folder, "save_top_k": 1, "enable_version_counter": False}
     best = BestCheckpoint(filename=BEST, monitor=monitor, mode="max", save_on_train_epoch_end=False, **common)
     last = ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **common)
-    stop = [] if settings.patience is None else [EarlyStopping(monitor, patience=settings.patience, mode="max")]
-    return [*stop, best, last]
+    if settings.patience is None:
+        return [best, last]
+    # at the end of an epoch that `max_steps` cut short there is no metric, or only an old one
+    stop = EarlyStopping(monitor, patience=settings.patience, mode="max", check_on_train_epoch_end=False)
+    return [stop, best, last]

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqrec.errors import BundleError, StoreError
+from seqrec.recipe import Run, export_run, fit, open_trained, parse_recipe
+from seqrec.store import SequenceStore
+
+
+@pytest.fixture
+def run(recipe_values: dict[str, Any], shop_store: Path, tmp_path: Path) -> Run:
+    """A trained run whose store can be moved."""
+    shutil.copytree(shop_store, tmp_path / "store")
+    data = recipe_values["data"] | {"store": str(tmp_path / "store")}
+    return fit(parse_recipe(recipe_values | {"data": data}, where="test"), runs=tmp_path)
+
+
+def slate(trained: Any, history: list[str]) -> list[str]:
+    return [one.item_id for one in trained.recommender().recommend([history], k=5)[0]]
+
+
+def test_a_run_is_opened_over_a_store_that_was_moved(run: Run, tmp_path: Path) -> None:
+    ids = SequenceStore(tmp_path / "store").catalogue.item_ids[:3]
+    expected = slate(open_trained(run.folder), ids)
+    (tmp_path / "store").rename(tmp_path / "moved")
+    moved = open_trained(run.folder, store=tmp_path / "moved")
+    assert slate(moved, ids) == expected
+    assert moved.data.store.path == tmp_path / "moved"
+    with pytest.raises(StoreError, match="not a sequence store"):
+        open_trained(run.folder).recommender()
+
+
+def test_a_bundle_recommends_as_its_run_and_without_a_store(run: Run, shop_store: Path, tmp_path: Path) -> None:
+    ids = SequenceStore(shop_store).catalogue.item_ids[:3]
+    expected = slate(open_trained(run.folder), ids)
+    export_run(run, tmp_path / "bundle")
+    (tmp_path / "store").rename(tmp_path / "moved")
+    bundle = open_trained(tmp_path / "bundle")
+    assert slate(bundle, ids) == expected
+    with pytest.raises(StoreError, match="not a sequence store"):
+        _ = bundle.data
+    assert open_trained(tmp_path / "bundle", store=shop_store).data.store.path == shop_store
+    other = make_other(tmp_path / "moved")
+    with pytest.raises(BundleError, match=r"(?s)catalogue is not the one that was trained on.*--store"):
+        _ = open_trained(tmp_path / "bundle", store=other).data
+
+
+def make_other(path: Path) -> Path:
+    """The same store with two item ids exchanged."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path / "catalogue.parquet")
+    order = [1, 0, *range(2, table.num_rows)]
+    position = table.column_names.index("item_id")
+    pq.write_table(
+        table.set_column(position, "item_id", table.column("item_id").take(order)), path / "catalogue.parquet"
+    )
+    return path

