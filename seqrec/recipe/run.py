@@ -108,11 +108,18 @@ class Run:
         """The trained model: the best checkpoint's weights, in evaluation mode.
 
         Raises:
-            RunError: no checkpoint yet.
+            RunError: no checkpoint yet, or the store's catalogue is not the one that was trained on.
         """
         if not self.best.is_file():
             raise RunError("no checkpoint yet", where=str(self.folder), do="let `seqrec fit` reach a validation")
         checkpoint = read_checkpoint(self.best)
+        catalogue = self.data.store.catalogue
+        if checkpoint[SequenceDataModule.__qualname__]["catalogue"] != catalogue.fingerprint:
+            raise RunError(
+                f"its catalogue of {len(catalogue):,} items is not the one that the run was trained on",
+                where=str(self.data.store.path),
+                do="give the store of the run with `--store`",
+            )
         steps = checkpoint["seqrec"]["total_steps"]
         model = build_recipe_model(self.recipe, self.data.store, total_steps=steps)
         load_weights(model, checkpoint)

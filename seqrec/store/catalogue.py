@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +45,11 @@ class Catalogue:
     def item_ids(self) -> list[str]:
         """N strings; ``item_ids[item - 1]`` names ``item``."""
         return self.table.column("item_id").to_pylist()  # type: ignore[no-any-return]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the ids in their order: what an item table's rows stand for."""
+        return hashlib.sha256(json.dumps(self.item_ids).encode()).hexdigest()
 
     @cached_property
     def titles(self) -> list[str] | None:

@@ -91,12 +91,13 @@ class SequenceDataModule(L.LightningDataModule):
         return self.evaluation(part).loader(rank, world_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, with what it is a position in."""
+        """The position, with what it is a position in, and the catalogue that item indices point into."""
         return {
             "epoch": self.position.epoch,
             "step": self.position.step,
             "fingerprint": self.training.fingerprint,
             "micro_batches": self.training.micro_batches,
+            "catalogue": self.store.catalogue.fingerprint,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seqrec.errors import BundleError, StoreError
+from seqrec.errors import BundleError, RunError, StoreError
 from seqrec.recipe import Run, export_run, fit, open_trained, parse_recipe
 from seqrec.store import SequenceStore
 
@@ -32,6 +32,14 @@ def test_a_run_is_opened_over_a_store_that_was_moved(run: Run, tmp_path: Path) -
     assert moved.data.store.path == tmp_path / "moved"
     with pytest.raises(StoreError, match="not a sequence store"):
         open_trained(run.folder).recommender()
+
+
+def test_a_run_over_another_catalogue_is_refused(run: Run, tmp_path: Path) -> None:
+    """Of the same size, so that nothing else would notice: every recommendation would name another item."""
+    shutil.copytree(tmp_path / "store", tmp_path / "other")
+    other = open_trained(run.folder, store=make_other(tmp_path / "other"))
+    with pytest.raises(RunError, match=r"(?s)other: its catalogue of 60 items is not the one.*--store"):
+        _ = other.model
 
 
 def test_a_bundle_recommends_as_its_run_and_without_a_store(run: Run, shop_store: Path, tmp_path: Path) -> None:
