@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqrec.models import FullSoftmax, FullSoftmaxSettings, SampledSoftmax, SampledSoftmaxSettings, build_loss, losses
+from seqrec.models import FullSoftmax, FullSoftmaxSettings, SampledSoftmax, SampledSoftmaxSettings, build_loss
+from seqrec.models.losses import full_softmax
 
 T, N, D = 7, 12, 4
 
@@ -24,7 +25,7 @@ def make(dtype: torch.dtype = torch.float64, targets: int = T) -> tuple[Tensor, 
 def test_full_softmax_is_cross_entropy(
     dtype: torch.dtype, tolerance: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_chunk_size", lambda n_targets, n_items: chunk)
+    monkeypatch.setattr(full_softmax, "_chunk_size", lambda n_targets, n_items: chunk)
     hidden, targets, table = make(dtype)
     loss = FullSoftmax()(hidden, targets, table)
     plain = F.cross_entropy(hidden @ table.T, targets - 1, reduction="sum")
@@ -38,7 +39,7 @@ def test_full_softmax_is_cross_entropy(
     ("n_targets", "n_items", "chunk"), [(2000, 12_101, 86), (50, 12_101, 50), (2000, 1_000_000, 64), (0, 5, 1)]
 )
 def test_chunks_fill_the_cache_but_are_not_thin(n_targets: int, n_items: int, chunk: int) -> None:
-    assert losses._chunk_size(n_targets, n_items) == chunk
+    assert full_softmax._chunk_size(n_targets, n_items) == chunk
 
 
 def test_full_softmax_by_hand() -> None:
