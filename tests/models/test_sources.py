@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModel, RobertaConfig, T5Config
+from transformers import AutoModel, GPT2Config, RobertaConfig, T5Config
+from transformers.activations import ACT2FN
 
 from seqrec.errors import BackboneError, RecipeError
 from seqrec.models import Backbone, ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
@@ -60,6 +61,13 @@ def test_only_the_unused_word_table_stays_frozen(trainable: bool) -> None:
 
 def test_further_arguments_of_the_config() -> None:
     assert configured("llama", heads=4, config={"num_key_value_heads": 2}).config.num_key_value_heads == 2
+
+
+def test_the_fused_activation_of_gpt2_is_its_own_and_can_be_replaced() -> None:
+    x = torch.linspace(-8, 8, 1001, dtype=torch.float64)
+    chosen = configured("gpt2").config.activation_function
+    torch.testing.assert_close(ACT2FN[chosen](x), ACT2FN[GPT2Config().activation_function](x), rtol=0, atol=1e-14)
+    assert configured("gpt2", config={"activation_function": "relu"}).config.activation_function == "relu"
 
 
 def test_an_argument_that_the_config_does_not_know() -> None:
