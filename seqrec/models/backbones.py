@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from seqrec.models.dropout import key_dropout
+
 
 class Backbone(nn.Module):
     """A Hugging Face encoder or decoder over item vectors.
@@ -22,6 +24,7 @@ class Backbone(nn.Module):
         causal: whether a position sees only itself and what lies before it.
         base_fingerprint: `fingerprint` of a pretrained ``base`` as it was before the adapter and any training, which
             names what the adapter belongs to; None for random weights.
+        dropout_keys: takes the keys of a batch's rows before a forward pass in training.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Backbone(nn.Module):
         frozen = not any(parameter.requires_grad for parameter in base.parameters())
         self._restorable = frozenset(base.state_dict()) if pretrained and frozen else frozenset()
         self.model: nn.Module = adapter(base) if adapter else base
+        self.dropout_keys = key_dropout(self.model, base)
 
     @property
     def width(self) -> int:

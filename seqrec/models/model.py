@@ -76,14 +76,23 @@ class SequenceModel(nn.Module):
         hidden: Tensor = self.project_out(self.backbone(self.project_in(self.items(inputs)), lengths))
         return hidden
 
-    def training_loss(self, inputs: Tensor, lengths: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+    def training_loss(
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        negatives: Tensor | None = None,
+        dropout_keys: Tensor | None = None,
+    ) -> Tensor:
         """Summed loss at the positions that have a target; arguments as in `Pairs`.
 
         Args:
             negatives: int64 (m,), the negatives of the step for a sampled loss.
+            dropout_keys: int64 (B,), a key a row, of which dropout is a function; None for torch's own generator.
         Returns:
             float ().
         """
+        self.backbone.dropout_keys.rows = dropout_keys
         real = targets != PAD
         hidden = self(inputs, lengths)[real]
         loss: Tensor = self.loss(hidden, targets[real], self.items.weight, negatives)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from seqrec.evaluation import RankHistogram, rank_users
 from seqrec.models import SequenceModel
-from seqrec.random import draw_items, raw_bits
+from seqrec.random import draw_items, raw_bits, row_keys
 from seqrec.stream import EvaluationBatch, TrainingBatch
 from seqrec.training.callbacks import AllocateRanks, KeepPosition
 from seqrec.training.checkpoints import check_missing, without_restorable
@@ -55,8 +56,8 @@ class SequenceRecommender(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: TrainingBatch, batch_idx: int) -> None:
-        """Dropout from a counter, so that a resumed run draws what an undisturbed one would."""
-        key = raw_bits(1, "dropout", self.seed, *batch.position, batch.micro_batch, self.global_rank)
+        """What still draws from torch's generator repeats in a resumed run; dropout is keyed by row."""
+        key = raw_bits(1, "torch", self.seed, *batch.position, batch.micro_batch, self.global_rank)
         torch.manual_seed(int(key[0] >> 1))
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
@@ -64,7 +65,9 @@ class SequenceRecommender(L.LightningModule):
             counts = torch.tensor([batch.step_targets, batch.step_tokens], dtype=torch.float64, device=self.device)
             self._step_targets, self._step_tokens = sum_over_ranks(counts).tolist()
         negatives = self._negatives(batch)
-        summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, negatives)
+        summed = self.model.training_loss(
+            batch.inputs, batch.lengths, batch.targets, negatives, self._dropout_keys(batch)
+        )
         # DDP divides gradients by the world size and Lightning by the micro-batches of a step
         loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / self._step_targets)
         penalty = self.model.penalty()
@@ -91,6 +94,10 @@ class SequenceRecommender(L.LightningModule):
         check_missing(checkpoint["state_dict"], self)
         # Lightning loads weights before its precision plugin converts the module: float64 would be rounded to float32
         self.to(checkpoint["state_dict"]["model.items.weight"].dtype)
+
+    def _dropout_keys(self, batch: TrainingBatch) -> Tensor:
+        keys = row_keys(self.seed, batch.position.epoch, batch.rows.numpy(force=True), "dropout")
+        return torch.from_numpy(keys.view(np.int64)).to(batch.inputs.device)
 
     def _negatives(self, batch: TrainingBatch) -> Tensor | None:
         if not self.model.loss.n_negatives:

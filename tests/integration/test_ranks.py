@@ -30,7 +30,7 @@ def test_losses_step_by_step_equal_in_float64(
 ) -> None:
     kind = {"next_item": "gpt2", "masked_item": "bert"}[head]
     model = {"items": {"width": 16}, "head": {"kind": head},
-             "backbone": {"kind": kind, "layers": 1, "heads": 2, "width": 16, "dropout": 0.0}}  # fmt: skip
+             "backbone": {"kind": kind, "layers": 1, "heads": 2, "width": 16, "dropout": 0.2}}  # fmt: skip
     recipe = write_recipe(
         model=model, data=recipe_values["data"] | {"partitions": partitions, "store": str(store_in_units)}
     )

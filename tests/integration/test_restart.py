@@ -46,8 +46,8 @@ def test_resumed_run_ends_with_the_undisturbed_weights(
 def test_run_goes_on_with_another_number_of_ranks(
     write_recipe: Callable[..., Path], recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path
 ) -> None:
-    """Killed on two ranks with one micro-batch a step, resumed on one with two."""
-    model = recipe_values["model"] | {"backbone": recipe_values["model"]["backbone"] | {"dropout": 0.0}}
+    """Killed on two ranks with one micro-batch a step, resumed on one with two; dropout is on."""
+    model = recipe_values["model"] | {"backbone": recipe_values["model"]["backbone"] | {"dropout": 0.2}}
     data = recipe_values["data"] | {"partitions": 2, "store": str(store_in_units)}
     trainer = {"trainer": recipe_values["trainer"] | {"max_epochs": 4, "precision": "64-true"}}
     two = trainer["trainer"] | {"devices": 2, "strategy": "ddp"}

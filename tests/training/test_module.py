@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,16 @@ def test_ranks_together_make_the_gradient_of_the_global_batch(
     world_size: int,
 ) -> None:
     """DDP averages over ranks and Lightning over micro-batches; at 16 tokens a step some ranks have no row at all."""
-    backbone = recipe_values["model"]["backbone"] | {"dropout": 0.0}
+    backbone = recipe_values["model"]["backbone"] | {"dropout": 0.2}
     values = recipe_values | {"model": recipe_values["model"] | {"backbone": backbone, "loss": loss}}
     module, data = make(values, store_in_units, partitions=partitions, step_tokens=step_tokens)
     module.double()
 
     slots = step_of(data, 0, 1)
     negatives = module._negatives(slots[0])
-    summed = [module.model.training_loss(b.inputs, b.lengths, b.targets, negatives) for b in slots]
+    summed = [
+        module.model.training_loss(b.inputs, b.lengths, b.targets, negatives, module._dropout_keys(b)) for b in slots
+    ]
     (torch.stack(summed).sum() / slots[0].step_targets).backward()
     expected = gradient(module)
 
@@ -86,19 +89,32 @@ def test_ranks_together_make_the_gradient_of_the_global_batch(
         torch.testing.assert_close(found[name], grad, rtol=1e-9, atol=1e-12, msg=name)
 
 
-def test_dropout_follows_the_step_and_not_what_ran_before(recipe_values: dict[str, Any], store_in_units: Path) -> None:
+def test_dropout_follows_row_and_epoch(recipe_values: dict[str, Any], store_in_units: Path) -> None:
     module, data = make(recipe_values, store_in_units)
-    module.trainer = Ranks(1, 1)  # type: ignore[assignment]
     batch, other = data.training[MicroBatch(0, STEP, 0)], data.training[MicroBatch(1, STEP, 0)]
 
     def loss(at: TrainingBatch) -> float:
-        module.on_train_batch_start(at, 0)
-        return module.model.training_loss(batch.inputs, batch.lengths, batch.targets, None).item()
+        keys = module._dropout_keys(replace(at, rows=batch.rows))
+        return module.model.training_loss(batch.inputs, batch.lengths, batch.targets, None, keys).item()
 
     first = loss(batch)
     torch.rand(7)
     assert loss(batch) == first
     assert loss(other) != first  # the next epoch drops others
+
+
+def test_what_draws_from_torch_follows_the_step(recipe_values: dict[str, Any], store_in_units: Path) -> None:
+    module, data = make(recipe_values, store_in_units)
+    module.trainer = Ranks(1, 1)  # type: ignore[assignment]
+
+    def draw(epoch: int) -> float:
+        module.on_train_batch_start(data.training[MicroBatch(epoch, STEP, 0)], 0)
+        return torch.rand(1).item()
+
+    first = draw(0)
+    torch.rand(7)
+    assert draw(0) == first
+    assert draw(1) != first
 
 
 def test_negatives_are_those_of_the_step_on_every_rank(recipe_values: dict[str, Any], store_in_units: Path) -> None:
