@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import LinearCrossEntropyOptions
 
-# logits of a chunk near the size of a last-level cache: 86 targets of 12,000 items take 4 MB
-_CHUNK_BYTES = 4 * 2**20
-# each chunk also adds to the whole table's gradient, which costs more than its logits where the chunk is thin
+from seqrec.models.losses.full_softmax_kernel import full_softmax
+
+# logits of a chunk on an accelerator: large, since there each chunk's launches cost more than its memory traffic
+_CHUNK_BYTES = 256 * 2**20
 _LEAST_CHUNK = 64
 
 
@@ -18,7 +20,7 @@ class FullSoftmax(nn.Module):
     n_negatives = 0
 
     def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Tensor | None = None) -> Tensor:
-        """Summed loss.
+        """Summed loss; its gradient can be taken once.
 
         Args:
             hidden: float (T, D), one row a target; T may be 0, and then all gradients are zero.
@@ -28,10 +30,12 @@ class FullSoftmax(nn.Module):
         Returns:
             float (), in the dtype of the table: the sum over targets.
         """
-        options = LinearCrossEntropyOptions(batch_chunk_size=_chunk_size(len(hidden), len(table)))
         # under autocast the backbone may give bfloat16, in which a sum over the catalogue would be far too coarse
-        return F.linear_cross_entropy(hidden.to(table.dtype), table, targets - 1, reduction="sum", options=options)
-
-
-def _chunk_size(n_targets: int, n_items: int) -> int:
-    return max(1, min(n_targets, max(_LEAST_CHUNK, _CHUNK_BYTES // (4 * n_items))))
+        hidden = hidden.to(table.dtype)
+        if hidden.device.type == "cpu" and table.dtype in (torch.float32, torch.float64):
+            return full_softmax(hidden, targets - 1, table)
+        # accelerators: the kernel's branch on the size of the logits would wait for the device in each chunk;
+        # half precision: torch's accumulates in float32
+        chunk = max(1, min(len(hidden), max(_LEAST_CHUNK, _CHUNK_BYTES // (4 * len(table)))))
+        options = LinearCrossEntropyOptions(batch_chunk_size=chunk)
+        return F.linear_cross_entropy(hidden, table, targets - 1, reduction="sum", options=options)

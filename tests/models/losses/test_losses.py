@@ -4,11 +4,9 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from seqrec.models import FullSoftmax, FullSoftmaxSettings, SampledSoftmax, SampledSoftmaxSettings, build_loss
-from seqrec.models.losses import full_softmax
 
 T, N, D = 7, 12, 4
 
@@ -18,34 +16,6 @@ def make(dtype: torch.dtype = torch.float64, targets: int = T) -> tuple[Tensor, 
     hidden = torch.randn(targets, D, generator=generator, dtype=dtype).requires_grad_()
     table = torch.randn(N, D, generator=generator, dtype=dtype).requires_grad_()
     return hidden, torch.randint(1, N + 1, (targets,), generator=generator), table
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-@pytest.mark.parametrize("chunk", [1, 3, T, 1000])
-def test_full_softmax_is_cross_entropy(
-    dtype: torch.dtype, tolerance: float, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(full_softmax, "_chunk_size", lambda n_targets, n_items: chunk)
-    hidden, targets, table = make(dtype)
-    loss = FullSoftmax()(hidden, targets, table)
-    plain = F.cross_entropy(hidden @ table.T, targets - 1, reduction="sum")
-    assert loss.dtype == dtype
-    torch.testing.assert_close(loss, plain, rtol=tolerance, atol=tolerance)
-    found, expected = (torch.autograd.grad(value * 3, (hidden, table)) for value in (loss, plain))
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize(
-    ("n_targets", "n_items", "chunk"), [(2000, 12_101, 86), (50, 12_101, 50), (2000, 1_000_000, 64), (0, 5, 1)]
-)
-def test_chunks_fill_the_cache_but_are_not_thin(n_targets: int, n_items: int, chunk: int) -> None:
-    assert full_softmax._chunk_size(n_targets, n_items) == chunk
-
-
-def test_full_softmax_by_hand() -> None:
-    table = torch.tensor([[math.log(1.0)], [math.log(2.0)], [math.log(5.0)]])
-    loss = FullSoftmax()(torch.ones(2, 1), torch.tensor([3, 1]), table)
-    assert loss.item() == pytest.approx(math.log(8 / 5) + math.log(8), rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", [FullSoftmax(), SampledSoftmax(3)], ids=["full", "sampled"])
