@@ -6,6 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import LinearCrossEntropyOptions
 
+from seqrec.models.losses.negatives import Negatives
+from seqrec.models.losses.settings import NegativesSettings
+
 # logits of a chunk near the size of a last-level cache: 86 targets of 12,000 items take 4 MB
 _CHUNK_BYTES = 4 * 2**20
 # each chunk also adds to the whole table's gradient, which costs more than its logits where the chunk is thin
@@ -15,9 +18,9 @@ _LEAST_CHUNK = 64
 class FullSoftmax(nn.Module):
     """Exact cross-entropy, computed in chunks of positions so that the logits matrix never exists."""
 
-    n_negatives = 0
+    negatives: NegativesSettings | None = None
 
-    def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Tensor | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Negatives | None = None) -> Tensor:
         """Summed loss.
 
         Args:
