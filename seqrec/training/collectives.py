@@ -14,6 +14,12 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def copy_from_first_rank(values: Tensor) -> None:
+    """Gives all ranks the values of rank 0, in place."""
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast(values, 0)
+
+
 def gather_over_ranks(values: Tensor) -> Tensor:
     """Equally many rows of each rank, by rank; on one process the values themselves.
 

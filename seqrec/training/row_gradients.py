@@ -12,11 +12,13 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from seqrec.errors import UnsupportedError
-from seqrec.training.collectives import gather_over_ranks, gather_ragged
+from seqrec.training.collectives import copy_from_first_rank, gather_over_ranks, gather_ragged
 
 
 class AverageRowGradients(Callback):
-    """Before each step, gives all ranks the mean of their sparse gradients of the table, as DDP does for dense ones.
+    """Does for the table and its sparse gradients what DDP does for dense ones.
+
+    All ranks start from the table of rank 0, and before each step have the mean of their gradients.
 
     DDP itself takes sparse gradients from `nn.Embedding` only, and reduces them on some backends only. The module must
     have told it to leave the table alone.
@@ -44,6 +46,9 @@ class AverageRowGradients(Callback):
                 where="optimizer.table_updates",
                 do="set it to `all`, or `trainer.precision: bf16-mixed`",
             )
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        copy_from_first_rank(self._table.data)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
         if self._table.grad is not None:

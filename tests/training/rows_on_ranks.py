@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from seqrec.models import NextItemSettings, build_head
 from seqrec.store import SequenceStore
@@ -20,7 +22,7 @@ from seqrec.store.split import resolve
 from seqrec.stream import DataSettings, TrainingStream, chosen
 from seqrec.stream.training_stream import MicroBatch
 from seqrec.training.collectives import gather_over_ranks
-from seqrec.training.row_gradients import mean_over_ranks
+from seqrec.training.row_gradients import AverageRowGradients, mean_over_ranks
 
 N_NEGATIVES = 12
 WORLD_SIZES = (1, 2, 3)
@@ -40,7 +42,10 @@ def on_rank(rank: int, world_size: int, store_path: str, meeting: Path, results:
     rows = [[rank, rank + 1, rank]] if rank < max(world_size - 1, 1) else [[]]
     values = torch.arange(1.0, 1 + 2 * len(rows[0])).view(-1, 2)
     gradient = torch.sparse_coo_tensor(torch.tensor(rows, dtype=torch.long), values, (5, 2), check_invariants=False)
-    results.put({"sets": sets, "mean": mean_over_ranks(gradient).to_dense().tolist()})
+    table = nn.Parameter(torch.full((2, 2), float(rank)))
+    AverageRowGradients(table).on_train_start(L.Trainer(accelerator="cpu", logger=False), L.LightningModule())
+    mean = mean_over_ranks(gradient).to_dense().tolist()
+    results.put({"sets": sets, "mean": mean, "table": table.tolist()})
     dist.destroy_process_group()
 
 

@@ -33,6 +33,7 @@ def test_ranks_agree_on_negatives_and_on_the_mean_gradient(store_in_units: Path,
     assert len({tuple(items) for items in alone["sets"]}) == 5
     for result in (*two, *three):
         assert result["sets"] == alone["sets"]
+        assert result["table"] == [[0, 0], [0, 0]]  # as on rank 0
     # rank r gives (1, 2) + (5, 6) to row r and (3, 4) to row r + 1
     assert alone["mean"] == [[6, 8], [3, 4], [0, 0], [0, 0], [0, 0]]
     assert [result["mean"] for result in two] == [[[3, 4], [1.5, 2], [0, 0], [0, 0], [0, 0]]] * 2

@@ -102,8 +102,12 @@ def popularity_weights(train_counts: Int64, power: float) -> Int64:
         int64 (N + 1,), 0 where the count is, else at least 2**20 times 1.
     """
     different, place = np.unique(train_counts, return_inverse=True)
+    estimate = different.astype(np.float64) ** power * 2**_FRACTION_BITS
+    weights = np.where(different > 0, estimate, 0).astype(np.int64)
+    # the last bits of a float's power depend on the mathematics library: decimals decide where they would matter
+    doubtful = np.abs(estimate - np.rint(estimate)) <= 1e-14 * estimate
     exponent, scale = Decimal(str(power)), Decimal(2**_FRACTION_BITS)
-    # decimals, as the last bit of a float's power depends on the mathematics library
     with localcontext(Context(prec=28)):
-        weights = [int(Decimal(count) ** exponent * scale) if count else 0 for count in different.tolist()]
-    return np.array(weights, dtype=np.int64)[place]
+        for index in np.flatnonzero(doubtful & (different > 0)):
+            weights[index] = int(Decimal(int(different[index])) ** exponent * scale)
+    return weights[place]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -80,6 +81,13 @@ def test_sampled_sums_estimate_the_full_one(draws: dict[str, int]) -> None:
 def test_popularity_weights_are_integers_and_the_same_everywhere() -> None:
     assert popularity_weights(np.array([0, 1, 16, 81]), 0.75).tolist() == [0, 2**20, 8 * 2**20, 27 * 2**20]
     assert popularity_weights(np.array([0, 2, 3]), 0.5).tolist() == [0, math.isqrt(2 * 2**40), math.isqrt(3 * 2**40)]
+
+
+@pytest.mark.parametrize("power", [0.0, 0.31, 0.75, 1.0])
+def test_popularity_weights_are_those_of_exact_arithmetic(power: float) -> None:
+    counts = np.concatenate([np.arange(1500), 10 ** np.arange(4, 10), np.arange(2**30, 2**30 + 200)])
+    expected = [int(Decimal(c) ** Decimal(str(power)) * 2**20) if c else 0 for c in counts.tolist()]
+    assert popularity_weights(counts, power).tolist() == expected
 
 
 def test_popularity_needs_training_counts() -> None:
