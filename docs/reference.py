@@ -28,7 +28,8 @@ BOUNDS = {"gt": "above", "ge": "from", "lt": "below", "le": "to"}
 
 def reference() -> str:
     """The page's text."""
-    return "\n".join([HEAD, *sections("", Recipe)])
+    # kinds of one union may share a class below them, which one section describes
+    return "\n".join(dict.fromkeys([HEAD, *sections("", Recipe)]))
 
 
 def sections(path: str, settings: type[Settings]) -> Iterator[str]:
@@ -37,12 +38,12 @@ def sections(path: str, settings: type[Settings]) -> Iterator[str]:
     title = f"`{path}`" if path else "Top level"
     if kind is not None:
         title += " with " + " or ".join(f"`kind: {value}`" for value in typing.get_args(kind.annotation))
-    yield f"## {title}\n\n{paragraph(settings)}\n"
+    lines = [f"## {title}\n\n{paragraph(settings)}\n"]
     fields = {name: field for name, field in settings.model_fields.items() if name != "kind"}
     if fields:
-        yield "| key | value | default | meaning |\n|---|---|---|---|"
-        yield from (row(name, field) for name, field in fields.items())
-        yield ""
+        lines.append("| key | value | default | meaning |\n|---|---|---|---|")
+        lines += [*(row(name, field) for name, field in fields.items()), ""]
+    yield "\n".join(lines)
     for name, field in fields.items():
         for inner in settings_in(field.annotation):
             yield from sections(f"{path}.{name}" if path else name, inner)
@@ -95,7 +96,10 @@ def default_text(field: FieldInfo) -> str:
 def inline(value: Any) -> str:
     """A value in YAML's one-line form."""
     if isinstance(value, Settings):
-        return f"{{kind: {value.kind}}}" if hasattr(value, "kind") else "{}"
+        if hasattr(value, "kind"):
+            return f"{{kind: {value.kind}}}"
+        given = value.model_dump(exclude_defaults=True)
+        return f"{{{', '.join(f'{name}: {inline(part)}' for name, part in given.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(inline, value))}]"
     return value if isinstance(value, str) else json.dumps(value)

@@ -2,10 +2,11 @@
 
 Two families:
 
-- *shared draws* (`raw_bits`, `perm`, `draw_items`, `generator`): one stream a key, the same on every rank. Philox
-  (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") keyed by BLAKE2b of the key's parts.
-- *draws by row* (`row_keys`, `uniform`): one number for each (row, position), in whatever order, batch or rank the row
-  is met, by the integer mixing of SplitMix64 (Steele et al. 2014, "Fast splittable pseudorandom number generators").
+- *shared draws* (`raw_bits`, `perm`, `draw_items`, `draw_weighted`, `generator`): one stream a key, the same on every
+  rank. Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") keyed by BLAKE2b of the key's parts.
+- *draws by row* (`row_keys`, `uniform`, `row_words`): one number for each (row, position), in whatever order, batch or
+  rank the row is met, by the integer mixing of SplitMix64 (Steele et al. 2014, "Fast splittable pseudorandom number
+  generators").
 
 Everything but `generator` is made from raw bits: numpy keeps the bits of a bit generator across its versions, but may
 change what the methods of `numpy.random.Generator` (`permutation`, `integers`, ...) make of them (NEP 19).
@@ -22,7 +23,8 @@ import numpy.typing as npt
 KeyPart = int | str
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment: odd, 2**64 over the golden ratio
-_MAX_ITEMS = 2**32  # above it the product in draw_items would overflow 64 bits
+_MAX_ITEMS = 2**32
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 def raw_bits(n: int, *key: KeyPart) -> npt.NDArray[np.uint64]:
@@ -67,10 +69,21 @@ def draw_items(n: int, n_items: int, *key: KeyPart) -> npt.NDArray[np.int64]:
     """
     if not 1 <= n_items <= _MAX_ITEMS:
         raise ValueError(f"n_items is {n_items:,}; draws are made from 1..{_MAX_ITEMS:,} items")
-    words = raw_bits(n, "items", *key)
-    shift, size = np.uint64(32), np.uint64(n_items)
-    low = (words & np.uint64(0xFFFFFFFF)) * size >> shift
-    return (((words >> shift) * size + low >> shift) + np.uint64(1)).astype(np.int64)
+    return _below(n_items, raw_bits(n, "items", *key)) + 1
+
+
+def draw_weighted(n: int, cumulative: npt.NDArray[np.int64], *key: KeyPart) -> npt.NDArray[np.int64]:
+    """Indices drawn with replacement in proportion to integer weights, exactly but for the 1 / 2**64 of `draw_items`.
+
+    Args:
+        n: draws, >= 0.
+        cumulative: int64 (m,), running sums of weights >= 0; the last, their total, is positive.
+        key: as for `raw_bits`.
+    Returns:
+        int64 (n,), each 0..m - 1 with a positive weight.
+    """
+    below = _below(int(cumulative[-1]), raw_bits(n, "weighted", *key))
+    return np.searchsorted(cumulative, below, side="right").astype(np.int64, copy=False)
 
 
 def generator(seed: int, purpose: str, step: int) -> np.random.Generator:
@@ -104,9 +117,23 @@ def uniform(keys: npt.NDArray[np.uint64], positions: npt.NDArray[np.int64]) -> n
     Returns:
         float64 (n, m) in [0, 1), multiples of 2**-53.
     """
+    return (row_words(keys, positions) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def row_words(keys: npt.NDArray[np.uint64], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """The 64 bits that each number of `uniform` is made from: uint64 (n, m)."""
     counters = (positions.astype(np.uint64) + np.uint64(1)) * _GAMMA
-    words = _mix(keys[:, None] + counters[None, :])
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _mix(keys[:, None] + counters[None, :])
+
+
+def _below(size: int, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """floor(word * size / 2**64) for a size up to 2**63, from products of halves, since 64 bits cannot hold theirs."""
+    shift, high, low = np.uint64(32), np.uint64(size >> 32), np.uint64(size) & _LOW
+    carried = (words & _LOW) * low >> shift
+    middle = (words >> shift) * low + carried
+    other = (words & _LOW) * high + (middle & _LOW)
+    below: npt.NDArray[np.int64] = ((words >> shift) * high + (middle >> shift) + (other >> shift)).astype(np.int64)
+    return below
 
 
 def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from seqrec.random import draw_items, generator, perm, raw_bits, row_keys, uniform
+from seqrec.random import draw_items, draw_weighted, generator, perm, raw_bits, row_keys, uniform
 
 # Golden values: if one changes, no run can be resumed across the change. Never edit them to make a test pass; where
 # the order must change, raise ORDER_VERSION in seqrec/stream/order.py too.
@@ -80,6 +80,16 @@ def test_draw_items_is_uniform_over_the_catalogue():
     items = draw_items(100_000, 100, 0, 0)
     assert (items.min(), items.max()) == (1, 100)
     assert stats.chisquare(np.bincount(items, minlength=101)[1:]).pvalue > 1e-4
+
+
+@given(st.lists(st.integers(0, 2**60), min_size=1, max_size=8).filter(any))
+def test_draw_weighted_agrees_with_exact_integers(weights):
+    cumulative = np.cumsum(np.array(weights, dtype=np.int64))
+    below = [word * int(cumulative[-1]) >> 64 for word in raw_bits(20, "weighted", 5).tolist()]
+    expected = [next(i for i, total in enumerate(cumulative.tolist()) if value < total) for value in below]
+    drawn = draw_weighted(20, cumulative, 5)
+    assert drawn.tolist() == expected
+    assert all(weights[index] for index in drawn)
 
 
 @pytest.mark.parametrize("n_items", [0, 2**32 + 1])

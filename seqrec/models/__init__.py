@@ -13,7 +13,23 @@ from seqrec.models.adapters import (
 from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
 from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemTable
-from seqrec.models.losses import FullSoftmax, FullSoftmaxSettings, SampledSoftmax, SampledSoftmaxSettings, build_loss
+from seqrec.models.losses import (
+    Bce,
+    BceSettings,
+    Bpr,
+    BprSettings,
+    FullSoftmax,
+    FullSoftmaxSettings,
+    GBce,
+    GBceSettings,
+    Negatives,
+    NegativeSampler,
+    NegativesSettings,
+    SampledLoss,
+    SampledSoftmax,
+    SampledSoftmaxSettings,
+    build_loss,
+)
 from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, build_model, merged
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
@@ -22,20 +38,30 @@ __all__ = [
     "PAD",
     "AdaLoraSettings",
     "Backbone",
+    "Bce",
+    "BceSettings",
+    "Bpr",
+    "BprSettings",
     "ConfiguredBackboneSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
+    "GBce",
+    "GBceSettings",
     "IdItemsSettings",
     "ItemTable",
     "LoraSettings",
     "MaskedItem",
     "MaskedItemSettings",
     "ModelSettings",
+    "NegativeSampler",
+    "Negatives",
+    "NegativesSettings",
     "NextItem",
     "NextItemSettings",
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "SequenceModel",

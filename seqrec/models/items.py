@@ -33,7 +33,12 @@ class ItemTable(nn.Module):
         n_items: catalogue size N.
         settings: width and initialisation.
         with_mask: whether the head puts mask tokens into its inputs.
+
+    Attributes:
+        row_gradients: whether the table's gradient is sparse, with the rows that were looked up only.
     """
+
+    row_gradients = False
 
     def __init__(self, n_items: int, settings: IdItemsSettings, *, with_mask: bool):
         super().__init__()
@@ -54,7 +59,7 @@ class ItemTable(nn.Module):
         Returns:
             float (B, L, D).
         """
-        vectors = F.embedding((items - 1).clamp(min=0), self.weight)
+        vectors = F.embedding((items - 1).clamp(min=0), self.weight, sparse=self.row_gradients)
         if self.mask is None:
             return vectors
         return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)

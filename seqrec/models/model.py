@@ -17,7 +17,7 @@ from seqrec.models.adapters import AdapterSettings, attach, orthogonality_penalt
 from seqrec.models.backbones import Backbone
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
-from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, build_loss
+from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
 from seqrec.settings import Settings
 
@@ -81,13 +81,13 @@ class SequenceModel(nn.Module):
         inputs: Tensor,
         lengths: Tensor,
         targets: Tensor,
-        negatives: Tensor | None = None,
+        negatives: Negatives | None = None,
         dropout_keys: Tensor | None = None,
     ) -> Tensor:
         """Summed loss at the positions that have a target; arguments as in `Pairs`.
 
         Args:
-            negatives: int64 (m,), the negatives of the step for a sampled loss.
+            negatives: those of the step, for a sampled loss.
             dropout_keys: int64 (B,), a key a row, of which dropout is a function; None for torch's own generator.
         Returns:
             float ().
@@ -97,6 +97,21 @@ class SequenceModel(nn.Module):
         hidden = self(inputs, lengths)[real]
         loss: Tensor = self.loss(hidden, targets[real], self.items.weight, negatives)
         return loss
+
+    def use_row_gradients(self) -> None:
+        """Makes the item table's gradient sparse, with the rows of inputs, targets and negatives only.
+
+        Raises:
+            UnsupportedError: the loss gives every row a gradient.
+        """
+        if not isinstance(self.loss, SampledLoss):
+            raise UnsupportedError(
+                f"{type(self.loss).__name__} gives every row of the item table a gradient, so that there are no rows "
+                "to leave out",
+                where="optimizer.table_updates",
+                do="set it to `all`, or choose a sampled loss, as `model.loss.kind: sampled_softmax`",
+            )
+        self.items.row_gradients = self.loss.row_gradients = True
 
     def penalty(self) -> Tensor | None:
         """What the adapter adds to the mean loss, or None."""

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import AdaLoraSettings, SequenceModel, build_head, build_model
+from seqrec.models import AdaLoraSettings, SequenceModel, build_head, build_loss, build_model
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
@@ -53,16 +53,23 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
     total_steps = _total_steps(recipe, data.training.n_steps)
     L.seed_everything(recipe.seed, verbose=False)
     model = build_recipe_model(recipe, data.store, total_steps=total_steps)
-    module = SequenceRecommender(model, recipe.optimizer, seed=recipe.seed, total_steps=total_steps)
+    module = SequenceRecommender(
+        model,
+        recipe.optimizer,
+        seed=recipe.seed,
+        total_steps=total_steps,
+        train_counts=data.split.train_counts,
+    )
     return Parts(build_trainer(recipe, Path(folder), data), module, data)
 
 
 def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
     """The datamodule; ``changes`` replace fields of the `data` section."""
-    head = build_head(recipe.model.head)
+    head, negatives = build_head(recipe.model.head), build_loss(recipe.model.loss).negatives
     settings = recipe.data.model_copy(update=changes)
     max_history = settings.max_length - int(head.with_mask)
-    return SequenceDataModule(settings, head, seed=recipe.seed, max_history=max_history)
+    in_batch = 0 if negatives is None else negatives.in_batch
+    return SequenceDataModule(settings, head, seed=recipe.seed, max_history=max_history, in_batch=in_batch)
 
 
 def build_recipe_model(recipe: Recipe, store: SequenceStore, *, total_steps: int) -> SequenceModel:

@@ -3,6 +3,7 @@
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
 from seqrec.stream.datamodule import SequenceDataModule
 from seqrec.stream.evaluation_stream import EvaluationCounts, EvaluationStream, Histories
+from seqrec.stream.in_batch import chosen
 from seqrec.stream.settings import DataSettings
 from seqrec.stream.training_stream import Task, TrainingStream
 
@@ -17,4 +18,5 @@ __all__ = [
     "Task",
     "TrainingBatch",
     "TrainingStream",
+    "chosen",
 ]

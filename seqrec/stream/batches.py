@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -29,6 +30,7 @@ class TrainingBatch:
         position: the position of the step that it belongs to.
         micro_batch: its number in the step, 0..G - 1.
         after: the position once it is done; the step's own unless it is the last micro-batch.
+        in_batch: int64 (n, 2), the rank's offer of targets as negatives of the step; see `seqrec.stream.in_batch`.
     """
 
     inputs: Tensor
@@ -40,6 +42,7 @@ class TrainingBatch:
     position: Position
     micro_batch: int
     after: Position
+    in_batch: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
 
 
 @dataclass

@@ -28,12 +28,13 @@ class SequenceDataModule(L.LightningDataModule):
         task: makes inputs and targets; a head of `seqrec.models.heads`.
         seed: of the order and of what the task draws.
         max_history: latest events that the model gets to see when it recommends.
+        in_batch: targets that a step takes as its negatives, where the loss asks for some.
     Raises:
         StoreError: no store there.
         RecipeError, UnsupportedError: the split protocol does not fit the store.
     """
 
-    def __init__(self, settings: DataSettings, task: Task, *, seed: int, max_history: int):
+    def __init__(self, settings: DataSettings, task: Task, *, seed: int, max_history: int, in_batch: int = 0):
         super().__init__()
         self.settings = settings
         self.store = SequenceStore(settings.store)
@@ -41,6 +42,7 @@ class SequenceDataModule(L.LightningDataModule):
         self._task = task
         self._seed = seed
         self._max_history = max_history
+        self._in_batch = in_batch
 
     @cached_property
     def split(self) -> Split:
@@ -50,7 +52,9 @@ class SequenceDataModule(L.LightningDataModule):
     @cached_property
     def training(self) -> TrainingStream:
         """The training batches."""
-        return TrainingStream(self.store, self.split, self.settings, self._task, seed=self._seed)
+        return TrainingStream(
+            self.store, self.split, self.settings, self._task, seed=self._seed, in_batch=self._in_batch
+        )
 
     def evaluation(self, part: Part) -> EvaluationStream:
         """The validation or test batches."""

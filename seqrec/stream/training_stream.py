@@ -18,6 +18,7 @@ from seqrec.store.split import Split
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import Position, TrainingBatch
 from seqrec.stream.collate import pad
+from seqrec.stream.in_batch import offered
 from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
 from seqrec.stream.order_share import Share, micro_batches_per_step, share, stripe
 from seqrec.stream.settings import DataSettings
@@ -62,18 +63,22 @@ class TrainingStream(Dataset[TrainingBatch]):
         settings: token budget, partitions, window, longest input.
         task: makes inputs and targets.
         seed: of the order and of what the task draws.
+        in_batch: targets that a step takes as its negatives.
 
     Attributes:
         n_steps: steps of an epoch.
         n_partitions: partitions in use, fewer than asked for where the store has fewer units.
     """
 
-    def __init__(self, store: SequenceStore, split: Split, settings: DataSettings, task: Task, *, seed: int):
+    def __init__(
+        self, store: SequenceStore, split: Split, settings: DataSettings, task: Task, *, seed: int, in_batch: int = 0
+    ):
         self._store = store
         self._split = split
         self._settings = settings
         self._task = task
         self._seed = seed
+        self._in_batch = in_batch
         self._max_events = settings.max_length + task.extra_events
         facts = [self._count(store.read(unit, split.columns)) for unit in store.units]
         self._unit_rows, self._unit_tokens = np.array(facts, dtype=np.int64).reshape(-1, 2).T
@@ -134,13 +139,14 @@ class TrainingStream(Dataset[TrainingBatch]):
         batches += [self._filler(position)] * (self.micro_batches - len(batches))
         targets = sum(int((batch.targets != 0).sum()) for batch in batches)
         tokens = sum(int(batch.lengths.sum()) for batch in batches if len(batch.rows))
+        in_batch = offered(batches, self._in_batch, seed=self._seed)
         after = Position(position.epoch, position.step + 1)
         if after.step == self.n_steps:
             after = Position(position.epoch + 1, 0)
         return [
             TrainingBatch(
                 batch.inputs, batch.lengths, batch.targets, batch.rows, targets, tokens, position, number,
-                after if number == self.micro_batches - 1 else position,
+                after if number == self.micro_batches - 1 else position, in_batch,
             )
             for number, batch in enumerate(batches)
         ]  # fmt: skip

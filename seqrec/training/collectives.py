@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -11,3 +12,40 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def copy_from_first_rank(values: Tensor) -> None:
+    """Gives all ranks the values of rank 0, in place."""
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast(values, 0)
+
+
+def gather_over_ranks(values: Tensor) -> Tensor:
+    """Equally many rows of each rank, by rank; on one process the values themselves.
+
+    Args:
+        values: (n, ...), with the same n everywhere.
+    Returns:
+        (W * n, ...).
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    gathered = values.new_empty(dist.get_world_size() * len(values), *values.shape[1:])
+    dist.all_gather_into_tensor(gathered, values.contiguous())
+    return gathered
+
+
+def gather_ragged(values: Tensor, counts: Tensor) -> Tensor:
+    """Rows of all ranks, by rank, of which each may have another number.
+
+    Args:
+        values: (n, ...).
+        counts: int64 (W,), each rank's n.
+    Returns:
+        (sum of counts, ...).
+    """
+    longest = int(counts.max())
+    padded = values.new_zeros(longest, *values.shape[1:])
+    padded[: len(values)] = values
+    gathered = gather_over_ranks(padded).reshape(len(counts), *padded.shape)
+    return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])

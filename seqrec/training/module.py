@@ -6,19 +6,23 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 
+from seqrec.errors import UnsupportedError
 from seqrec.evaluation import RankHistogram, rank_users
-from seqrec.models import SequenceModel
-from seqrec.random import draw_items, raw_bits, row_keys
-from seqrec.stream import EvaluationBatch, TrainingBatch
+from seqrec.models import Negatives, NegativeSampler, SequenceModel
+from seqrec.random import raw_bits, row_keys
+from seqrec.stream import EvaluationBatch, TrainingBatch, chosen
 from seqrec.training.callbacks import AllocateRanks, KeepPosition
 from seqrec.training.checkpoints import check_missing, without_restorable
-from seqrec.training.collectives import sum_over_ranks
+from seqrec.training.collectives import gather_over_ranks, sum_over_ranks
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
+from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
 
 VALIDATION_PREFIX = "val/"
 
@@ -34,11 +38,23 @@ class SequenceRecommender(L.LightningModule):
         optimizer: settings.
         seed: of negatives and dropout, with the step.
         total_steps: steps of the whole training, which learning-rate schedules span.
+        train_counts: int64 (N + 1,), training events of each item; for popularity and in-batch negatives.
+    Raises:
+        UnsupportedError: the optimizer is to update rows, and the loss touches all.
+        ValueError: ``train_counts`` is needed.
     """
 
     strict_loading = False  # restorable keys are left out of checkpoints; `check_missing` sees to the others
 
-    def __init__(self, model: SequenceModel, optimizer: OptimizerSettings, *, seed: int, total_steps: int):
+    def __init__(
+        self,
+        model: SequenceModel,
+        optimizer: OptimizerSettings,
+        *,
+        seed: int,
+        total_steps: int,
+        train_counts: npt.NDArray[np.int64] | None = None,
+    ):
         super().__init__()
         self.model = model
         self.ranks = RankHistogram()
@@ -46,14 +62,39 @@ class SequenceRecommender(L.LightningModule):
         self.seed = seed
         self.total_steps = total_steps
         self._step_targets = self._step_tokens = 0.0
+        self._sampler: NegativeSampler | None = None
+        if (wanted := model.loss.negatives) is not None:
+            self._sampler = NegativeSampler(wanted, len(model.item_vectors()), seed=seed, train_counts=train_counts)
+        self._negatives: Negatives | None = None
+        if self._updates_rows:
+            model.use_row_gradients()
+            # DDP reads the name; `AverageRowGradients` does what it then does not
+            self._ddp_params_and_buffers_to_ignore = ["model.items.weight"]
+
+    @property
+    def _updates_rows(self) -> bool:
+        return self.optimizer_settings.table_updates == "rows"
 
     def configure_callbacks(self) -> list[Callback]:
-        return [KeepPosition(), AllocateRanks(self.model)]
+        callbacks: list[Callback] = [KeepPosition(), AllocateRanks(self.model)]
+        return [*callbacks, AverageRowGradients(self.model.items.weight)] if self._updates_rows else callbacks
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = build_optimizer(self.optimizer_settings, self.parameters())
         schedule = build_schedule(self.optimizer_settings, optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if self._updates_rows and gradient_clip_val:
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            clip_gradients(gradients, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_batch_start(self, batch: TrainingBatch, batch_idx: int) -> None:
         """What still draws from torch's generator repeats in a resumed run; dropout is keyed by row."""
@@ -64,9 +105,9 @@ class SequenceRecommender(L.LightningModule):
         if batch.micro_batch == 0:
             counts = torch.tensor([batch.step_targets, batch.step_tokens], dtype=torch.float64, device=self.device)
             self._step_targets, self._step_tokens = sum_over_ranks(counts).tolist()
-        negatives = self._negatives(batch)
+            self._negatives = self._draw_negatives(batch)
         summed = self.model.training_loss(
-            batch.inputs, batch.lengths, batch.targets, negatives, self._dropout_keys(batch)
+            batch.inputs, batch.lengths, batch.targets, self._negatives, self._dropout_keys(batch)
         )
         # DDP divides gradients by the world size and Lightning by the micro-batches of a step
         loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / self._step_targets)
@@ -99,9 +140,18 @@ class SequenceRecommender(L.LightningModule):
         keys = row_keys(self.seed, batch.position.epoch, batch.rows.numpy(force=True), "dropout")
         return torch.from_numpy(keys.view(np.int64)).to(batch.inputs.device)
 
-    def _negatives(self, batch: TrainingBatch) -> Tensor | None:
-        if not self.model.loss.n_negatives:
+    def _draw_negatives(self, batch: TrainingBatch) -> Negatives | None:
+        """The negatives of the batch's step, the same on every rank."""
+        if self._sampler is None:
             return None
-        n_items = len(self.model.item_vectors())
-        drawn = draw_items(self.model.loss.n_negatives, n_items, "negatives", self.seed, *batch.position)
-        return torch.from_numpy(drawn).to(batch.inputs.device)
+        in_batch = None
+        if n := self._sampler.settings.in_batch:
+            if len(batch.in_batch) != n:
+                raise UnsupportedError(
+                    f"the loss takes {n} targets of a step as negatives, its batches offer {len(batch.in_batch)}",
+                    where="model.loss.negatives.in_batch",
+                    do=f"make the datamodule with `in_batch={n}`",
+                )
+            in_batch = chosen(gather_over_ranks(batch.in_batch), n)
+        table = self.model.items.weight
+        return self._sampler.draw(*batch.position, in_batch).to(table.device, table.dtype)

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from seqrec.settings import Settings
+from seqrec.training.row_adam import RowAdam
 
 
 class OptimizerSettings(Settings):
@@ -26,13 +27,26 @@ class OptimizerSettings(Settings):
         "constant", description="How the rate falls after warm-up, to 0 at the last step of training."
     )
     warmup_steps: int = Field(0, ge=0, description="Steps over which the rate rises from 0.")
+    table_updates: Literal["all", "rows"] = Field(
+        "all",
+        description="`all` rows of the item table in every step; or only the `rows` that the step's inputs, targets "
+        "and negatives are, which costs the same for catalogues of any size. `rows` needs a sampled loss, on one "
+        "device or under ddp.",
+    )
 
 
 def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimiser over the parameters that are trained."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    kind = torch.optim.Adam if settings.kind == "adam" else torch.optim.AdamW
-    return kind(trained, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+    decoupled = settings.kind == "adamw"
+    kind = RowAdam if settings.table_updates == "rows" else torch.optim.Adam
+    return kind(
+        trained,
+        lr=settings.lr,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        decoupled_weight_decay=decoupled,
+    )
 
 
 def build_schedule(settings: OptimizerSettings, optimizer: Optimizer, total_steps: int) -> LRScheduler:

@@ -46,6 +46,32 @@ def test_losses_step_by_step_equal_in_float64(
     assert max(one.values()) - min(one.values()) > 0.01  # it learns: equality is not that of constants
 
 
+def test_sampled_losses_update_rows_alike_on_one_two_and_three_ranks(
+    write_recipe: Callable[..., Path], recipe_values: dict, store_in_units: Path, tmp_path: Path
+) -> None:
+    """In-batch negatives of all ranks, gradients of rows from all ranks, their norm clipped, with accumulation on 1."""
+    recipe = write_recipe(
+        model=recipe_values["model"]
+        | {
+            "backbone": {"kind": "gpt2", "layers": 1, "heads": 2, "width": 16, "dropout": 0.0},
+            "loss": {"kind": "sampled_softmax", "negatives": {"uniform": 4, "popularity": 4, "in_batch": 8}},
+        },
+        data=recipe_values["data"] | {"partitions": 2, "store": str(store_in_units)},
+        optimizer={"kind": "adamw", "lr": 0.01, "weight_decay": 0.1, "table_updates": "rows"},
+    )
+    for devices in (1, 2, 3):
+        seqrec(
+            "fit", recipe, f"name=on{devices}", "trainer.precision=64-true", f"trainer.devices={devices}",
+            "trainer.gradient_clip_val=0.1", f"trainer.strategy={'ddp' if devices > 1 else 'auto'}", cwd=tmp_path,
+        )  # fmt: skip
+    one, *others = (losses(tmp_path / f"runs/on{devices}") for devices in (1, 2, 3))
+    assert len(one) > 5
+    assert max(one.values()) - min(one.values()) > 0.01
+    for other in others:
+        assert one.keys() == other.keys()
+        assert max(abs(one[step] - other[step]) for step in one) < 1e-10
+
+
 def test_evaluation_is_identical_on_two_ranks(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     seqrec("fit", write_recipe(), cwd=tmp_path)
     results = []

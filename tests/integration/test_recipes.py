@@ -20,6 +20,7 @@ def test_all_recipes_are_found() -> None:
         "amazon-beauty-causal",
         "amazon-beauty-masked",
         "amazon-beauty-minilm-lora",
+        "amazon-beauty-sampled",
         "demo",
         "deskdrop",
         "ml-100k",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 import seqrec.models
 from seqrec.errors import UnsupportedError
-from seqrec.models import MASK, ModelSettings, Pairs, SequenceModel, build_model
+from seqrec.models import MASK, ModelSettings, Negatives, Pairs, SequenceModel, build_model
 
 Build = Callable[..., SequenceModel]
 PairsOf = Callable[[SequenceModel], Pairs]
@@ -79,11 +79,23 @@ def test_a_masked_head_takes_a_position_of_the_history() -> None:
 
 
 def test_sampled_softmax_trains_the_table_at_targets_and_negatives() -> None:
-    model = make("gpt2", loss={"kind": "sampled_softmax", "negatives": 2})
+    model = make("gpt2", loss={"kind": "sampled_softmax", "negatives": {"uniform": 2}}).eval()
     inputs, targets = torch.tensor([[1, 2]]), torch.tensor([[2, 3]])
-    model.training_loss(inputs, torch.tensor([2]), targets, torch.tensor([9, 11])).backward()
-    touched = model.items.weight.grad.any(1).nonzero().flatten() + 1
-    assert touched.tolist() == [1, 2, 3, 9, 11]
+    negatives = Negatives(torch.tensor([9, 11]), torch.ones(2), torch.full((2,), 2 / 20).log())
+    model.training_loss(inputs, torch.tensor([2]), targets, negatives).backward()
+    dense = model.items.weight.grad
+    assert (dense.any(1).nonzero().flatten() + 1).tolist() == [1, 2, 3, 9, 11]
+    model.zero_grad()
+    model.use_row_gradients()
+    model.training_loss(inputs, torch.tensor([2]), targets, negatives).backward()
+    assert model.items.weight.grad.is_sparse
+    assert (model.items.weight.grad.coalesce().indices()[0] + 1).tolist() == [1, 2, 3, 9, 11]
+    torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)
+
+
+def test_a_full_softmax_has_no_row_gradients() -> None:
+    with pytest.raises(UnsupportedError, match=r"(?s)optimizer.table_updates: FullSoftmax .*sampled_softmax"):
+        make("gpt2").use_row_gradients()
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora", "adalora"])

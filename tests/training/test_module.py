@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import seqrec.training.module
+from seqrec.errors import UnsupportedError
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 from seqrec.stream import SequenceDataModule, TrainingBatch
 from seqrec.stream.training_stream import MicroBatch
@@ -34,7 +35,8 @@ def make(values: dict[str, Any], store: Path, **data: Any) -> tuple[SequenceReco
     stream = build_data(recipe)
     torch.manual_seed(0)
     model = build_recipe_model(recipe, stream.store, total_steps=10)
-    return SequenceRecommender(model, OptimizerSettings(), seed=1, total_steps=10), stream
+    counts = stream.split.train_counts
+    return SequenceRecommender(model, OptimizerSettings(), seed=1, total_steps=10, train_counts=counts), stream
 
 
 def step_of(data: SequenceDataModule, rank: int, world_size: int) -> list[TrainingBatch]:
@@ -48,7 +50,9 @@ def gradient(module: SequenceRecommender) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("loss", [{"kind": "full_softmax"}, {"kind": "sampled_softmax", "negatives": 8}])
+@pytest.mark.parametrize(
+    "loss", [{"kind": "full_softmax"}, {"kind": "sampled_softmax", "negatives": {"uniform": 8, "in_batch": 8}}]
+)
 @pytest.mark.parametrize("step_tokens", [16, 256])
 @pytest.mark.parametrize(("partitions", "world_size"), [(1, 2), (1, 4), (2, 1), (2, 3), (3, 2)])
 def test_ranks_together_make_the_gradient_of_the_global_batch(
@@ -67,7 +71,7 @@ def test_ranks_together_make_the_gradient_of_the_global_batch(
     module.double()
 
     slots = step_of(data, 0, 1)
-    negatives = module._negatives(slots[0])
+    negatives = module._draw_negatives(slots[0])
     summed = [
         module.model.training_loss(b.inputs, b.lengths, b.targets, negatives, module._dropout_keys(b)) for b in slots
     ]
@@ -76,7 +80,9 @@ def test_ranks_together_make_the_gradient_of_the_global_batch(
 
     taken = [step_of(data, rank, world_size) for rank in range(world_size)]
     totals = torch.tensor([[batches[0].step_targets, batches[0].step_tokens] for batches in taken]).sum(0).double()
+    offers = torch.cat([batches[0].in_batch for batches in taken])
     monkeypatch.setattr(seqrec.training.module, "sum_over_ranks", lambda counts: totals)
+    monkeypatch.setattr(seqrec.training.module, "gather_over_ranks", lambda offer: offers)
     micro_batches = len(taken[0])
     module.trainer = Ranks(world_size, micro_batches)  # type: ignore[assignment]
     for batches in taken:
@@ -118,15 +124,22 @@ def test_what_draws_from_torch_follows_the_step(recipe_values: dict[str, Any], s
 
 
 def test_negatives_are_those_of_the_step_on_every_rank(recipe_values: dict[str, Any], store_in_units: Path) -> None:
-    model = recipe_values["model"] | {"loss": {"kind": "sampled_softmax", "negatives": 8}}
-    module, data = make(recipe_values | {"model": model}, store_in_units)
+    loss = {"kind": "sampled_softmax", "negatives": {"uniform": 8, "popularity": 8}}
+    module, data = make(recipe_values | {"model": recipe_values["model"] | {"loss": loss}}, store_in_units)
     here, there, later = (
         step_of(data, 0, 2)[0],
         step_of(data, 1, 2)[0],
         data.training[MicroBatch(0, STEP + 1, 0)],
     )
-    drawn = [module._negatives(batch) for batch in (here, there, later)]
-    assert drawn[0] is not None
-    assert drawn[0].shape == (8,)
-    assert torch.equal(drawn[0], drawn[1])  # type: ignore[arg-type]
-    assert not torch.equal(drawn[0], drawn[2])  # type: ignore[arg-type]
+    drawn = [module._draw_negatives(batch) for batch in (here, there, later)]
+    assert int(drawn[0].counts.sum()) == 16
+    assert torch.equal(drawn[0].items, drawn[1].items)
+    assert not torch.equal(drawn[0].items, drawn[2].items)
+
+
+def test_a_datamodule_that_offers_too_few_targets(recipe_values: dict[str, Any], store_in_units: Path) -> None:
+    loss = {"kind": "sampled_softmax", "negatives": {"in_batch": 8}}
+    module, _ = make(recipe_values | {"model": recipe_values["model"] | {"loss": loss}}, store_in_units)
+    _, other = make(recipe_values, store_in_units)
+    with pytest.raises(UnsupportedError, match=r"(?s)takes 8 targets .* offer 0.*`in_batch=8`"):
+        module._draw_negatives(other.training[MicroBatch(0, STEP, 0)])

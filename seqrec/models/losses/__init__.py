@@ -2,27 +2,74 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from torch import Tensor
+
+from seqrec.models.losses.binary import Bce, Bpr, GBce
 from seqrec.models.losses.full_softmax import FullSoftmax
+from seqrec.models.losses.negatives import Negatives, NegativeSampler
+from seqrec.models.losses.sampled import SampledLoss
 from seqrec.models.losses.sampled_softmax import SampledSoftmax
-from seqrec.models.losses.settings import FullSoftmaxSettings, LossSettings, SampledSoftmaxSettings
+from seqrec.models.losses.settings import (
+    BceSettings,
+    BprSettings,
+    FullSoftmaxSettings,
+    GBceSettings,
+    LossSettings,
+    NegativesSettings,
+    SampledLossSettings,
+    SampledSoftmaxSettings,
+)
 from seqrec.settings import CustomSettings
 
 __all__ = [
+    "Bce",
+    "BceSettings",
+    "Bpr",
+    "BprSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
+    "GBce",
+    "GBceSettings",
     "Loss",
     "LossSettings",
+    "NegativeSampler",
+    "Negatives",
+    "NegativesSettings",
+    "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "build_loss",
 ]
 
-Loss = FullSoftmax | SampledSoftmax
+
+class Loss(Protocol):
+    """What a loss must be; a recipe names one of the user's own, a torch module, by its import path."""
+
+    @property
+    def negatives(self) -> NegativesSettings | None:
+        """What it wants drawn for each step, or None."""
+        ...
+
+    def __call__(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Negatives | None = None) -> Tensor:
+        """The summed loss, float (), of hidden (T, D) for targets (T,) over a table (N, D); T may be 0."""
+        ...
 
 
-def build_loss(settings: FullSoftmaxSettings | SampledSoftmaxSettings | CustomSettings) -> Loss:
-    """The loss that a recipe names; one of the user's own is called as `FullSoftmax` is."""
-    if isinstance(settings, CustomSettings):
-        loss: Loss = settings.create()
-        return loss
-    return SampledSoftmax(settings.negatives) if isinstance(settings, SampledSoftmaxSettings) else FullSoftmax()
+def build_loss(settings: FullSoftmaxSettings | SampledLossSettings | CustomSettings) -> Loss:
+    """The loss that a recipe names."""
+    match settings:
+        case CustomSettings():
+            loss: Loss = settings.create()
+            return loss
+        case FullSoftmaxSettings():
+            return FullSoftmax()
+        case GBceSettings():
+            return GBce(settings.negatives, settings.calibration)
+        case BceSettings():
+            return Bce(settings.negatives)
+        case BprSettings():
+            return Bpr(settings.negatives)
+        case SampledSoftmaxSettings():
+            return SampledSoftmax(settings.negatives)

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import LinearCrossEntropyOptions
 
 from seqrec.models.losses.full_softmax_kernel import full_softmax
+from seqrec.models.losses.negatives import Negatives
+from seqrec.models.losses.settings import NegativesSettings
 
 # logits of a chunk on an accelerator: large, since there each chunk's launches cost more than its memory traffic
 _CHUNK_BYTES = 256 * 2**20
@@ -17,9 +19,9 @@ _LEAST_CHUNK = 64
 class FullSoftmax(nn.Module):
     """Exact cross-entropy, computed in chunks of positions so that the logits matrix never exists."""
 
-    n_negatives = 0
+    negatives: NegativesSettings | None = None
 
-    def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Tensor | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Negatives | None = None) -> Tensor:
         """Summed loss; its gradient can be taken once.
 
         Args:
