@@ -14,9 +14,9 @@ from seqrec.evaluation import RankHistogram, rank_users
 from seqrec.models import SequenceModel
 from seqrec.random import draw_items, raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch
-from seqrec.training.callbacks import AllocateRanks, KeepPosition
+from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.checkpoints import check_missing, without_restorable
-from seqrec.training.collectives import sum_over_ranks
+from seqrec.training.collectives import RankSum
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 
 VALIDATION_PREFIX = "val/"
@@ -44,10 +44,9 @@ class SequenceRecommender(L.LightningModule):
         self.optimizer_settings = optimizer
         self.seed = seed
         self.total_steps = total_steps
-        self._step_targets = self._step_tokens = 0.0
 
     def configure_callbacks(self) -> list[Callback]:
-        return [KeepPosition(), AllocateRanks(self.model)]
+        return [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = build_optimizer(self.optimizer_settings, self.parameters())
@@ -61,15 +60,17 @@ class SequenceRecommender(L.LightningModule):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         if batch.micro_batch == 0:
-            counts = torch.tensor([batch.step_targets, batch.step_tokens], dtype=torch.float64, device=self.device)
-            self._step_targets, self._step_tokens = sum_over_ranks(counts).tolist()
+            targets = torch.tensor(batch.step_targets, dtype=torch.float64, device=self.device)
+            self._step_targets = RankSum(targets)  # while the forward pass runs
         negatives = self._negatives(batch)
         summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, negatives)
+        targets = self._step_targets.wait()
         # DDP divides gradients by the world size and Lightning by the micro-batches of a step
-        loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / self._step_targets)
+        loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / targets)
         penalty = self.model.penalty()
-        share = {"loss_sum": summed.detach(), "targets": self._step_targets, "tokens": self._step_tokens}
-        return {"loss": loss if penalty is None else loss + penalty, **share}  # type: ignore[return-value]
+        if penalty is not None:
+            loss = loss + penalty
+        return {"loss": loss, "loss_sum": summed.detach(), "targets": targets}  # type: ignore[return-value]
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         if len(batch.rows):
