@@ -76,7 +76,7 @@ def test_a_run_that_max_steps_ended_goes_on_as_if_it_had_not(
     cut.save_checkpoint(tmp_path / "cut.ckpt")
     module, data = make()
     rest = trainer(callbacks=[second])
-    rest.fit(module, data, ckpt_path=tmp_path / "cut.ckpt", weights_only=False)
+    rest.fit(module, data, ckpt_path=tmp_path / "cut.ckpt")
     assert (rest.global_step, rest.current_epoch, data.position) == (EPOCHS * n_steps, EPOCHS, (EPOCHS, 0))
     taken = first.taken + second.taken
     assert len(set(taken)) == len(taken) == EPOCHS * data.training.n_rows
