@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from seqrec.errors import UnsupportedError
 from seqrec.models import AdaLoraSettings, SequenceModel, build_head, build_loss, build_model
@@ -99,6 +100,11 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
     return trainer
 
 
+def is_first_process() -> bool:
+    """Whether this is rank 0, which alone writes the run folder."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
 def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     epochs, steps = recipe.trainer.get("max_epochs", -1), recipe.trainer.get("max_steps", -1)
     limits = [epochs * steps_per_epoch if epochs and epochs > 0 else math.inf, steps if steps > 0 else math.inf]
@@ -120,7 +126,7 @@ def _logger(settings: LoggerSettings, recipe: Recipe, folder: Path) -> Logger:
     if isinstance(settings, WandbLoggerSettings):
         return WandbLogger(
             name=recipe.name,
-            id=(folder / RUN_ID).read_text(),
+            id=(folder / RUN_ID).read_text() if is_first_process() else None,  # others may be ahead of its writer
             save_dir=folder,
             project=settings.project,
             entity=settings.entity,

@@ -10,6 +10,7 @@ runs/NAME/recipe.yaml      the resolved recipe
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import uuid
@@ -19,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.utilities import rank_zero_only
 from peft import PeftModel
 
 from seqrec.errors import RunError
 from seqrec.logs import prepare
 from seqrec.models import SequenceModel, rank_pattern
-from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
+from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model, is_first_process
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
@@ -34,7 +34,7 @@ from seqrec.training import BEST, LAST, BestCheckpoint, load_weights, read_check
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_FREE = frozenset({"loggers"}) | {
+_FREE = frozenset({"loggers", "selection.save_every_steps"}) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
@@ -162,16 +162,19 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
         RecipeError, LogError, StoreError and others: before training starts.
     """
     run = Run(Path(runs) / recipe.name)
-    if fresh and _is_first_process() and run.folder.exists():
+    fresh = fresh and not _is_restart()
+    if fresh and is_first_process() and run.folder.exists():
         shutil.rmtree(run.folder)
     ensure_store(recipe)
-    if _is_first_process():
+    if is_first_process():
         run.claim(recipe)
     if run.result is not None and not fresh:
         return run
     parts = build(recipe, run.folder)
     started = time.time()
-    parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if run.last.is_file() else None)
+    # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
+    resumes = run.last.is_file() and not fresh
+    parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if resumes else None)
     if parts.trainer.is_global_zero:
         _write_result(run, parts, time.time() - started)
     return run
@@ -182,7 +185,7 @@ def ensure_store(recipe: Recipe) -> SequenceStore:
     path = Path(recipe.data.store)
     if recipe.logs is None or (path / "manifest.json").is_file():
         return SequenceStore(path)
-    if _is_first_process():
+    if is_first_process():
         return prepare(recipe.logs, path)
     deadline = time.monotonic() + _WAIT_SECONDS
     while not (path / "manifest.json").is_file():
@@ -192,8 +195,9 @@ def ensure_store(recipe: Recipe) -> SequenceStore:
     return SequenceStore(path)
 
 
-def _is_first_process() -> bool:
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
+def _is_restart() -> bool:
+    """Whether torchrun has started the same command again after a failure."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def _write_result(run: Run, parts: Parts, seconds: float) -> None:

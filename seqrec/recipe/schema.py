@@ -86,4 +86,5 @@ class Recipe(Settings):
                 raise ValueError(f"no Trainer argument `{name}`" + (f"; did you mean `{near}`?" if near else ""))
         if not any(isinstance(value := arguments.get(n), int) and value > 0 for n in ("max_epochs", "max_steps")):
             raise ValueError("`max_epochs` or `max_steps` must say how long to train")
-        return arguments
+        # null means without a limit, as it does for max_epochs; Lightning spells that -1 for steps
+        return {name: value for name, value in arguments.items() if (name, value) != ("max_steps", None)}

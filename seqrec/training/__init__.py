@@ -1,10 +1,17 @@
 """The LightningModule, its callbacks, optimisers and checkpoints."""
 
-from seqrec.training.callbacks import AllocateRanks, KeepPosition, StepMetrics
+from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets, StepMetrics
 from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint
 from seqrec.training.module import VALIDATION_PREFIX, SequenceRecommender
 from seqrec.training.optimizer import OptimizerSettings
-from seqrec.training.selection import BEST, LAST, BestCheckpoint, SelectionSettings, selection_callbacks
+from seqrec.training.selection import (
+    BEST,
+    LAST,
+    BestCheckpoint,
+    LastCheckpoint,
+    SelectionSettings,
+    selection_callbacks,
+)
 
 __all__ = [
     "BEST",
@@ -14,9 +21,11 @@ __all__ = [
     "AtomicCheckpointIO",
     "BestCheckpoint",
     "KeepPosition",
+    "LastCheckpoint",
     "OptimizerSettings",
     "SelectionSettings",
     "SequenceRecommender",
+    "SettleBuckets",
     "StepMetrics",
     "load_weights",
     "read_checkpoint",

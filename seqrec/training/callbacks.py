@@ -9,16 +9,23 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from peft import AdaLoraConfig, PeftModel
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.models import SequenceModel, allocate_ranks, allocator_state, load_allocator_state
 from seqrec.models.adapters import ADAPTER_NAME
 from seqrec.stream import SequenceDataModule, TrainingBatch
-from seqrec.training.collectives import sum_over_ranks
+from seqrec.stream.training_stream import MicroBatch
+from seqrec.training.collectives import RankSum
 
 
 class KeepPosition(Callback):
-    """Moves the datamodule's position forward, before checkpoints are saved: a module's own hook would run after."""
+    """Moves the datamodule's position forward, before checkpoints are saved: a module's own hook would run after.
+
+    Lightning counts steps and micro-batches too. On resume its counters are made to say what the position says, and at
+    each batch they must agree, so that no row is lost or repeated in silence.
+    """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
@@ -26,6 +33,25 @@ class KeepPosition(Callback):
                 "Lightning's distributed sampler would repeat and drop rows of an exact stream",
                 where="trainer.use_distributed_sampler",
                 do="pass `use_distributed_sampler=False` to the Trainer",
+            )
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: TrainingBatch, batch_idx: int
+    ) -> None:
+        data = _data(trainer)
+        if data is None:
+            return
+        (epoch, step), stream = batch.position, data.training
+        stands = (epoch, epoch * stream.n_steps + step, step * stream.micro_batches + batch.micro_batch)
+        counted = (trainer.current_epoch, trainer.global_step, batch_idx)
+        if counted != stands:
+            names = "epoch {}, step {}, micro-batch {} of the epoch"
+            raise RunError(
+                "the Trainer and the datamodule do not stand at the same place",
+                trainer=names.format(*counted),
+                data=names.format(*stands),
+                do="continue from a checkpoint, `fit(module, data, ckpt_path=…)` with a new Trainer, "
+                "or start over with a new datamodule",
             )
 
     def on_train_batch_end(
@@ -43,7 +69,10 @@ class KeepPosition(Callback):
         state = checkpoint.get(type(data).__qualname__)
         if state is None:
             raise RunError("the checkpoint holds no position in the data", do="start over with `--fresh`")
-        _rescale_progress(checkpoint, state["micro_batches"], data.training.micro_batches)
+        progress = checkpoint["loops"]["fit_loop"]
+        _count_micro_batches(progress["epoch_loop.batch_progress"], state["micro_batches"], data.training.micro_batches)
+        if data.position.step:
+            _reopen_epoch(progress["epoch_progress"])
 
 
 def _data(trainer: L.Trainer) -> SequenceDataModule | None:
@@ -51,12 +80,41 @@ def _data(trainer: L.Trainer) -> SequenceDataModule | None:
     return data if isinstance(data, SequenceDataModule) else None
 
 
-def _rescale_progress(checkpoint: dict[str, Any], saved: int, now: int) -> None:
-    """Lightning counts micro-batches; another number of ranks makes another number of them a step."""
-    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+def _count_micro_batches(progress: dict[str, Any], saved: int, now: int) -> None:
+    """Lightning counts micro-batches; another number of ranks makes another number of them a step.
+
+    What was done of a step that is not whole is done again, as its gradients are not in the checkpoint.
+    """
     for counts in (progress["total"], progress["current"]):
-        for name in ("ready", "started", "processed", "completed"):
-            counts[name] = counts[name] * now // saved
+        steps, rest = divmod(counts["processed"], saved)
+        # a batch whose end hook saved the checkpoint is processed and not completed; Lightning knows by this difference
+        incomplete = 0 if rest else counts["processed"] - counts["completed"]
+        done = steps * now
+        counts.update(ready=done, started=done, processed=done, completed=done - incomplete)
+
+
+def _reopen_epoch(progress: dict[str, Any]) -> None:
+    """Lightning takes an epoch that `max_steps` cut short for a whole one, and the next would end where it should."""
+    for counts in (progress["total"], progress["current"]):
+        counts["processed"] = counts["completed"] = counts["started"] - 1
+
+
+class SettleBuckets(Callback):
+    """Lets DDP arrange its gradient buckets before the first step, by a backward pass that changes nothing.
+
+    DDP begins with one bucket and rearranges them once, after the first backward pass that it sees. On three or more
+    ranks another arrangement sums in another order, so that the first step of a continued run would differ in its last
+    bits from that of a run that had been going on.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data = _data(trainer)
+        if data is None or not isinstance(trainer.strategy.model, DistributedDataParallel):
+            return
+        batch = data.training[MicroBatch(*data.position, 0)]  # the stream then has it ready for the first step
+        outputs: Any = trainer.strategy.training_step(trainer.strategy.batch_to_device(batch), 0)
+        outputs["loss"].backward()
+        pl_module.zero_grad()
 
 
 class AllocateRanks(Callback):
@@ -100,26 +158,36 @@ class AllocateRanks(Callback):
 
 
 class StepMetrics(Callback):
-    """Logs each step's exact loss over all ranks, and events a second, to the bar and to the loggers."""
+    """Logs the exact loss of a step over all ranks, and the events a second of the epoch so far.
+
+    Only at the steps that Lightning logs, `log_every_n_steps`: the others pay for neither a collective nor a
+    synchronisation with the device.
+    """
 
     def __init__(self) -> None:
-        self._loss = 0.0
-        self._tokens = 0.0
+        self._loss: Tensor | float = 0.0
+        self._tokens = 0
         self._since = 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._restart_clock()  # a run that is continued within an epoch has no start of the epoch
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._tokens, self._since = 0.0, time.perf_counter()
-        self._loss = 0.0
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self._tokens, self._since = 0, time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: TrainingBatch, batch_idx: int
     ) -> None:
-        self._loss = self._loss + outputs["loss_sum"].double()
-        if (batch.micro_batch + 1) % trainer.accumulate_grad_batches:
+        self._loss = outputs["loss_sum"] + (self._loss if batch.micro_batch else 0.0)
+        if batch.micro_batch + 1 < trainer.accumulate_grad_batches:
             return
-        total = sum_over_ranks(torch.as_tensor(self._loss))
-        self._tokens += outputs["tokens"]
-        rate = self._tokens / (time.perf_counter() - self._since)
-        pl_module.log("train_loss", total / outputs["targets"], prog_bar=True)
-        pl_module.log("tokens/s", rate, prog_bar=True)
-        self._loss = 0.0
+        self._tokens += batch.step_tokens
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and trainer.global_step % every == 0:
+            sums = torch.tensor([float(self._loss), self._tokens], dtype=torch.float64, device=pl_module.device)
+            loss, tokens = RankSum(sums).wait().tolist()
+            pl_module.log("train_loss", loss / float(outputs["targets"]), prog_bar=True)
+            pl_module.log("tokens/s", tokens / (time.perf_counter() - self._since), prog_bar=True)

@@ -7,11 +7,23 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum over ranks, in place; on one process the values themselves."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-    return values
+class RankSum:
+    """A sum over ranks that begins when it is made and is awaited when it is needed, so that other work hides it.
+
+    Args:
+        values: any shape; summed in place, and theirs already where there is one process.
+    """
+
+    def __init__(self, values: Tensor):
+        self._values = values
+        grouped = dist.is_available() and dist.is_initialized()
+        self._work = dist.all_reduce(values, async_op=True) if grouped else None
+
+    def wait(self) -> Tensor:
+        """The sum; on an accelerator its stream waits and the process goes on."""
+        if self._work is not None:
+            self._work.wait()
+        return self._values
 
 
 def copy_from_first_rank(values: Tensor) -> None:

@@ -18,9 +18,9 @@ from seqrec.evaluation import RankHistogram, rank_users
 from seqrec.models import Negatives, NegativeSampler, SequenceModel
 from seqrec.random import raw_bits, row_keys
 from seqrec.stream import EvaluationBatch, TrainingBatch, chosen
-from seqrec.training.callbacks import AllocateRanks, KeepPosition
+from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.checkpoints import check_missing, without_restorable
-from seqrec.training.collectives import gather_over_ranks, sum_over_ranks
+from seqrec.training.collectives import RankSum, gather_over_ranks
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
 
@@ -61,7 +61,6 @@ class SequenceRecommender(L.LightningModule):
         self.optimizer_settings = optimizer
         self.seed = seed
         self.total_steps = total_steps
-        self._step_targets = self._step_tokens = 0.0
         self._sampler: NegativeSampler | None = None
         if (wanted := model.loss.negatives) is not None:
             self._sampler = NegativeSampler(wanted, len(model.item_vectors()), seed=seed, train_counts=train_counts)
@@ -76,7 +75,7 @@ class SequenceRecommender(L.LightningModule):
         return self.optimizer_settings.table_updates == "rows"
 
     def configure_callbacks(self) -> list[Callback]:
-        callbacks: list[Callback] = [KeepPosition(), AllocateRanks(self.model)]
+        callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
         return [*callbacks, AverageRowGradients(self.model.items.weight)] if self._updates_rows else callbacks
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -103,17 +102,19 @@ class SequenceRecommender(L.LightningModule):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         if batch.micro_batch == 0:
-            counts = torch.tensor([batch.step_targets, batch.step_tokens], dtype=torch.float64, device=self.device)
-            self._step_targets, self._step_tokens = sum_over_ranks(counts).tolist()
+            targets = torch.tensor(batch.step_targets, dtype=torch.float64, device=self.device)
+            self._step_targets = RankSum(targets)  # while the forward pass runs
             self._negatives = self._draw_negatives(batch)
         summed = self.model.training_loss(
             batch.inputs, batch.lengths, batch.targets, self._negatives, self._dropout_keys(batch)
         )
+        targets = self._step_targets.wait()
         # DDP divides gradients by the world size and Lightning by the micro-batches of a step
-        loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / self._step_targets)
+        loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / targets)
         penalty = self.model.penalty()
-        share = {"loss_sum": summed.detach(), "targets": self._step_targets, "tokens": self._step_tokens}
-        return {"loss": loss if penalty is None else loss + penalty, **share}  # type: ignore[return-value]
+        if penalty is not None:
+            loss = loss + penalty
+        return {"loss": loss, "loss_sum": summed.detach(), "targets": targets}  # type: ignore[return-value]
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         if len(batch.rows):

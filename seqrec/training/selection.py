@@ -1,4 +1,4 @@
-"""Which checkpoint is the run's result: the best on validation, with early stopping."""
+"""Which checkpoints a run keeps: the best on validation, with early stopping, and the latest to continue from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pydantic import Field
 
 from seqrec.settings import Settings
+from seqrec.stream import TrainingBatch
 from seqrec.training.callbacks import AllocateRanks
 from seqrec.training.module import VALIDATION_PREFIX
 
@@ -25,6 +26,12 @@ class SelectionSettings(Settings):
     patience: int | None = Field(
         5, ge=1, description="Validations without a new best after which training stops; null: never."
     )
+    save_every_steps: int | None = Field(
+        1000,
+        ge=1,
+        description="Steps after which the checkpoint to continue from is saved within an epoch, beside its end; "
+        "null: only there.",
+    )
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -35,12 +42,44 @@ class BestCheckpoint(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint to continue from: saved at ends of epochs, and at ends of steps between.
+
+    Args:
+        folder: where it lies.
+        every_steps: steps after the last save that make the next one due; None for ends of epochs only.
+    """
+
+    def __init__(self, folder: Path, *, every_steps: int | None):
+        super().__init__(folder, LAST, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
+        self._every_steps = every_steps
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._last_global_step_saved = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: TrainingBatch, batch_idx: int
+    ) -> None:
+        """Never within a step, whose gradients no checkpoint holds, nor before a validation, which would be lost."""
+        due = self._every_steps and trainer.global_step - self._last_global_step_saved >= self._every_steps
+        if due and batch.after != batch.position and not _validation_follows(trainer):
+            self._save_checkpoint(trainer, self.format_checkpoint_name({}))
+
+
+def _validation_follows(trainer: L.Trainer) -> bool:
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
+    return loop.epoch_loop.batch_progress.is_last_batch or loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+
+
 def selection_callbacks(settings: SelectionSettings, folder: Path) -> list[Callback]:
     """Keeps the best and the latest checkpoint in ``folder``, and stops early."""
     monitor = VALIDATION_PREFIX + settings.metric
-    common: dict[str, Any] = {"dirpath": folder, "save_top_k": 1, "enable_version_counter": False}
-    best = BestCheckpoint(filename=BEST, monitor=monitor, mode="max", save_on_train_epoch_end=False, **common)
-    last = ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **common)
+    best = BestCheckpoint(
+        folder, BEST, monitor, mode="max", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=False
+    )
+    last = LastCheckpoint(folder, every_steps=settings.save_every_steps)
     if settings.patience is None:
         return [best, last]
     # at the end of an epoch that `max_steps` cut short there is no metric, or only an old one

@@ -10,9 +10,15 @@ from pathlib import Path
 
 def seqrec(*arguments: str | Path, cwd: Path, check: bool = True, threads: int = 1) -> subprocess.CompletedProcess[str]:
     """The finished process, its output as text; raises AssertionError with the output where ``check`` fails."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "seqrec", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return run(
+        [sys.executable, "-m", "seqrec", *map(str, arguments)], cwd=cwd, check=check, OMP_NUM_THREADS=str(threads)
+    )
+
+
+def run(command: list[str], *, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As `seqrec`, for any command; ``environment`` is added to this process's own."""
+    changed = os.environ | environment
+    done = subprocess.run(command, cwd=cwd, env=changed, capture_output=True, text=True, timeout=300)
     if check:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done

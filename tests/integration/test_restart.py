@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from .command import seqrec
+from .command import run, seqrec
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -82,6 +82,39 @@ configured = module.SequenceRecommender.configure_callbacks
 module.SequenceRecommender.configure_callbacks = lambda self: [*configured(self), Kill()]
 fit(load_recipe(sys.argv[1], ["name=stopped"]))
 """
+
+
+AHEAD = """
+import os, sys, time
+if os.environ["RANK"] == "0":
+    time.sleep(float(sys.argv.pop()))  # the other process has read the run folder long before
+else:
+    sys.argv.pop()
+from seqrec.cli import main
+main()
+"""
+
+
+def test_under_torchrun_a_process_may_be_ahead_of_the_one_that_empties_the_folder(
+    write_recipe: Callable[..., Path], recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """With what an old run left there: its checkpoint and result, and no id yet of the new run."""
+    recipe = write_recipe(loggers=[{"kind": "csv"}, {"kind": "wandb", "project": "tests", "offline": True}])
+    devices = ["trainer.devices=2", "trainer.strategy=ddp"]
+    seqrec("fit", recipe, *devices, cwd=tmp_path)
+    folder = tmp_path / "runs/tiny"
+    old = weights(folder)
+    (folder / "result.json").unlink()
+    (tmp_path / "ahead.py").write_text(AHEAD)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "ahead.py", "fit"]
+    run([*torchrun, str(recipe), *devices, "--fresh", "5"], cwd=tmp_path, OMP_NUM_THREADS="1")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["epochs"] == 2
+    assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
+    new = weights(folder)
+    assert all(
+        torch.equal(old[name], new[name]) for name in old
+    )  # from the beginning, not from where the old one ended
 
 
 def test_changed_recipe_is_refused_by_name(write_recipe: Callable[..., Path], tmp_path: Path) -> None:

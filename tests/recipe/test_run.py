@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from seqrec.errors import RunError
-from seqrec.recipe import Recipe, Run, fit, parse_recipe
+from seqrec.recipe import Recipe, Run, build, fit, parse_recipe
 
 
 def changed(values: dict[str, Any], **sections: dict[str, Any]) -> Recipe:
@@ -50,8 +50,25 @@ def test_every_change_is_told(recipe_values: dict[str, Any], tmp_path: Path) -> 
 
 def test_where_it_runs_and_what_it_shows_may_change(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     Run(tmp_path).claim(changed(recipe_values))
-    free = {"devices": 2, "strategy": "ddp", "num_nodes": 2, "log_every_n_steps": 7, "enable_progress_bar": False}
-    Run(tmp_path).claim(changed(recipe_values | {"loggers": [{"kind": "tensorboard"}]}, trainer=free))
+    free = {
+        "max_steps": None,
+        "devices": 2,
+        "strategy": "ddp",
+        "num_nodes": 2,
+        "log_every_n_steps": 7,
+        "enable_progress_bar": False,
+    }
+    saves = {"save_every_steps": 7}
+    others = recipe_values | {"loggers": [{"kind": "tensorboard"}]}
+    Run(tmp_path).claim(changed(others, trainer=free, selection=saves))
+
+
+def test_a_limit_of_null_is_none(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    parts = build(changed(recipe_values, trainer={"max_steps": None}), tmp_path)
+    assert parts.module.total_steps == 2 * parts.data.training.n_steps
+    assert parts.trainer.max_steps == -1
+    parts = build(changed(recipe_values, trainer={"max_epochs": None, "max_steps": 3}), tmp_path)
+    assert parts.module.total_steps == 3
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The gradient of a step, whatever its ranks and micro-batches, and what is random in it."""
+"""What is random in a step. Its gradient is the business of test_gradients.py."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-import seqrec.training.module
 from seqrec.errors import UnsupportedError
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 from seqrec.stream import SequenceDataModule, TrainingBatch
@@ -42,57 +40,6 @@ def make(values: dict[str, Any], store: Path, **data: Any) -> tuple[SequenceReco
 def step_of(data: SequenceDataModule, rank: int, world_size: int) -> list[TrainingBatch]:
     data.training.place(rank, world_size)
     return [data.training[MicroBatch(0, STEP, i)] for i in range(data.training.micro_batches)]
-
-
-def gradient(module: SequenceRecommender) -> dict[str, Tensor]:
-    found = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
-    module.zero_grad()
-    return found
-
-
-@pytest.mark.parametrize(
-    "loss", [{"kind": "full_softmax"}, {"kind": "sampled_softmax", "negatives": {"uniform": 8, "in_batch": 8}}]
-)
-@pytest.mark.parametrize("step_tokens", [16, 256])
-@pytest.mark.parametrize(("partitions", "world_size"), [(1, 2), (1, 4), (2, 1), (2, 3), (3, 2)])
-def test_ranks_together_make_the_gradient_of_the_global_batch(
-    recipe_values: dict[str, Any],
-    store_in_units: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    loss: dict[str, Any],
-    step_tokens: int,
-    partitions: int,
-    world_size: int,
-) -> None:
-    """DDP averages over ranks and Lightning over micro-batches; at 16 tokens a step some ranks have no row at all."""
-    backbone = recipe_values["model"]["backbone"] | {"dropout": 0.2}
-    values = recipe_values | {"model": recipe_values["model"] | {"backbone": backbone, "loss": loss}}
-    module, data = make(values, store_in_units, partitions=partitions, step_tokens=step_tokens)
-    module.double()
-
-    slots = step_of(data, 0, 1)
-    negatives = module._draw_negatives(slots[0])
-    summed = [
-        module.model.training_loss(b.inputs, b.lengths, b.targets, negatives, module._dropout_keys(b)) for b in slots
-    ]
-    (torch.stack(summed).sum() / slots[0].step_targets).backward()
-    expected = gradient(module)
-
-    taken = [step_of(data, rank, world_size) for rank in range(world_size)]
-    totals = torch.tensor([[batches[0].step_targets, batches[0].step_tokens] for batches in taken]).sum(0).double()
-    offers = torch.cat([batches[0].in_batch for batches in taken])
-    monkeypatch.setattr(seqrec.training.module, "sum_over_ranks", lambda counts: totals)
-    monkeypatch.setattr(seqrec.training.module, "gather_over_ranks", lambda offer: offers)
-    micro_batches = len(taken[0])
-    module.trainer = Ranks(world_size, micro_batches)  # type: ignore[assignment]
-    for batches in taken:
-        for number, batch in enumerate(batches):
-            (module.training_step(batch, number)["loss"] / (world_size * micro_batches)).backward()  # type: ignore[index]
-    found = gradient(module)
-    assert found.keys() == expected.keys()
-    assert max(float(grad.abs().max()) for grad in expected.values()) > 1e-3
-    for name, grad in expected.items():
-        torch.testing.assert_close(found[name], grad, rtol=1e-9, atol=1e-12, msg=name)
 
 
 def test_dropout_follows_row_and_epoch(recipe_values: dict[str, Any], store_in_units: Path) -> None:

@@ -10,14 +10,18 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from seqrec.errors import UnsupportedError
 from seqrec.recipe import Run, build, build_data, build_recipe_model, fit, parse_recipe
-from seqrec.training import BestCheckpoint, KeepPosition, OptimizerSettings, SequenceRecommender, read_checkpoint
+from seqrec.training import BestCheckpoint, LastCheckpoint, OptimizerSettings, SequenceRecommender, read_checkpoint
 
 
-class StopInSecondEpoch(Callback):
+class StopAt(Callback):
+    """Ends training as a crash does, once so many steps are done."""
+
+    def __init__(self, step: int):
+        self._step = step
+
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.current_epoch == 1:
+        if trainer.global_step == self._step:
             raise InterruptedError
 
 
@@ -47,12 +51,50 @@ def test_training_may_end_before_its_first_validation(recipe_values: dict[str, A
     assert not run.best.is_file()
 
 
-def test_a_distributed_sampler_is_refused() -> None:
-    trainer = L.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
-    module = L.LightningModule()
-    with pytest.raises(UnsupportedError, match=r"use_distributed_sampler=False"):
-        KeepPosition().setup(trainer, module, "fit")
-    KeepPosition().setup(trainer, module, "validate")
+def test_the_checkpoint_to_continue_from_is_saved_between_steps(
+    recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two micro-batches a step and validations within the epoch: neither is cut in two, also after a restart."""
+    saved: list[tuple[int, int]] = []
+    save = LastCheckpoint._save_checkpoint
+
+    def record(self: LastCheckpoint, trainer: L.Trainer, filepath: str) -> None:
+        saved.append((trainer.global_step, trainer.fit_loop.epoch_loop.batch_progress.current.ready))
+        save(self, trainer, filepath)
+
+    monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", record)
+    data = {"store": str(store_in_units), "partitions": 2, "step_tokens": 75}
+    values = recipe_values | {
+        "data": recipe_values["data"] | data,
+        "selection": {"patience": None, "save_every_steps": 4},
+        "trainer": recipe_values["trainer"] | {"val_check_interval": 8},  # micro-batches: after steps 4, 8, …
+    }
+    recipe = parse_recipe(values, where="test")
+    run = Run(tmp_path / "tiny")
+    run.claim(recipe)
+    parts = build(recipe, run.folder)
+    n = parts.data.training.n_steps
+    assert n > 9
+    parts.trainer.callbacks.append(StopAt(n + 6))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedError):
+        parts.trainer.fit(parts.module, parts.data)
+    within = [*range(5, n, 4)]  # a validation follows step 4
+    assert saved == [(step, 2 * step) for step in [*within, n]] + [(n + 5, 10)]
+    saved.clear()
+    fit(recipe, runs=tmp_path)
+    assert saved == [(n + step, 2 * step) for step in [*within[1:], n]]
+
+
+def test_training_stops_after_validations_without_a_new_best(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    values = recipe_values | {
+        "optimizer": {"lr": 1e-12},  # nothing changes, so the first validation stays the best
+        "selection": {"patience": 2},
+        "trainer": recipe_values["trainer"] | {"max_epochs": 9},
+    }
+    run = fit(parse_recipe(values, where="test"), runs=tmp_path)
+    assert run.result is not None
+    assert run.result["epochs"] == 3
+    assert read_checkpoint(run.best)["epoch"] == 0
 
 
 def test_with_adalora_the_best_is_chosen_among_final_ranks(
@@ -99,7 +141,7 @@ def test_an_adapter_run_goes_on_from_a_checkpoint_without_its_backbone(
     run = Run(tmp_path / "stopped")
     run.claim(recipe)
     parts = build(recipe, run.folder)
-    parts.trainer.callbacks.append(StopInSecondEpoch())  # type: ignore[attr-defined]
+    parts.trainer.callbacks.append(StopAt(parts.data.training.n_steps + 1))  # type: ignore[attr-defined]
     with pytest.raises(InterruptedError):
         parts.trainer.fit(parts.module, parts.data)
     assert run.last.stat().st_size < 8_000_000

@@ -1,0 +1,76 @@
+"""Events a second of two processes with one thread each beside one process with two threads.
+
+    SEQREC_DATA=… python benchmarks/ranks_speed.py
+
+Amazon Beauty, one block of width 64, the full softmax and 256 sampled negatives; the two ways alternated. An epoch's
+rate is what the run itself logs at its last logged step; the first epoch warms up. Two cores and nothing beside this
+should run. Writes benchmarks/results/ranks-speed.json.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness import write_result
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
+EPOCHS, ROUNDS = 3, 3
+LOSSES = {"full": "{kind: full_softmax}", "sampled": "{kind: sampled_softmax, negatives: 256}"}
+WAYS = {"1 process, 2 threads": (1, 2), "2 processes, 1 thread": (2, 1)}
+SETTINGS = [
+    "model.items.width=64",
+    "model.backbone.width=64",
+    "selection.patience=null",
+    "data.step_tokens=4096",
+    "trainer.limit_val_batches=0",
+    f"trainer.max_epochs={EPOCHS}",
+    "trainer.log_every_n_steps=10",
+]
+
+
+def main() -> None:
+    rates: dict[str, dict[str, list[float]]] = {loss: {way: [] for way in WAYS} for loss in LOSSES}
+    with tempfile.TemporaryDirectory() as name:
+        for _ in range(ROUNDS):
+            for loss in LOSSES:
+                for way in WAYS:
+                    rates[loss][way].append(measure(Path(name), loss, way))
+                    print(loss, way, f"{rates[loss][way][-1]:,.0f} events/s", flush=True)
+    figures = {loss: compare(*ways.values()) for loss, ways in rates.items()}
+    print(figures)
+    print(write_result("ranks-speed", figures | {"settings": SETTINGS}))
+
+
+def compare(threads: list[float], processes: list[float]) -> dict[str, Any]:
+    """Rates and the median of their ratios, round by round."""
+    return {
+        "events_per_second": {way: [*map(round, rates)] for way, rates in zip(WAYS, (threads, processes), strict=True)},
+        "two_processes_over_two_threads": round(
+            statistics.median(two / one for one, two in zip(threads, processes, strict=True)), 3
+        ),
+    }
+
+
+def measure(folder: Path, loss: str, way: str) -> float:
+    """The best epoch's rate, but for the first."""
+    processes, threads = WAYS[way]
+    devices = [f"trainer.devices={processes}", f"trainer.strategy={'ddp' if processes > 1 else 'auto'}"]
+    changes = [f"data.store={folder / 'store'}", f"model.loss={LOSSES[loss]}", "name=speed", *devices]
+    command = [sys.executable, "-m", "seqrec", "fit", str(RECIPE), "--fresh", *SETTINGS, *changes]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    with (folder / "runs/speed/csv/version_0/metrics.csv").open() as file:
+        rows = [(int(row["epoch"]), float(row["tokens/s"])) for row in csv.DictReader(file) if row["tokens/s"]]
+    last = dict(rows)  # of each epoch the last, whose clock began with the epoch
+    return max(rate for epoch, rate in last.items() if epoch > 0)
+
+
+if __name__ == "__main__":
+    main()

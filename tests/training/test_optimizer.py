@@ -1,0 +1,55 @@
+"""The learning rate by step, and what is trained."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from seqrec.training import OptimizerSettings
+from seqrec.training.optimizer import build_optimizer, build_schedule
+
+TOTAL = 10
+
+
+def rates(**settings: Any) -> list[float]:
+    """The rate at each step of a training of ten."""
+    chosen = OptimizerSettings(lr=0.1, **settings)
+    optimizer = build_optimizer(chosen, [nn.Parameter(torch.ones(1))])
+    schedule = build_schedule(chosen, optimizer, TOTAL)
+    found = []
+    for _ in range(TOTAL):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after_warm_up"),
+    [
+        ("constant", [0.1] * 8),
+        ("linear", [0.1 * (1 - done / 8) for done in range(8)]),
+        ("cosine", [0.05 * (1 + math.cos(math.pi * done / 8)) for done in range(8)]),
+    ],
+)
+def test_the_rate_rises_and_then_falls_to_zero_after_the_last_step(schedule: str, after_warm_up: list[float]) -> None:
+    assert rates(schedule=schedule, warmup_steps=2) == pytest.approx([0.0, 0.05, *after_warm_up])
+
+
+def test_the_rate_is_constant_unless_told_otherwise() -> None:
+    assert rates() == [0.1] * TOTAL
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_only_what_is_trained_is_given_to_the_optimizer(kind: str, expected: type) -> None:
+    trained, frozen = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3), requires_grad=False)
+    settings = OptimizerSettings(kind=kind, lr=0.5, betas=(0.1, 0.2), weight_decay=0.3)
+    optimizer = build_optimizer(settings, [trained, frozen])
+    assert type(optimizer) is expected
+    (group,) = optimizer.param_groups
+    assert group["params"] == [trained]
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.5, (0.1, 0.2), 0.3)
