@@ -118,6 +118,7 @@ def _baselines(
             lists = ItemLists(
                 *map(torch.from_numpy, flatten(histories.items, histories.starts[some], histories.lengths[some]))
             )
+            assert histories.targets is not None  # of a part
             targets = torch.from_numpy(histories.targets[some])
             for name, baseline in fitted.items():
                 ranked = rank(baseline.scorer(lists), k=LONGEST, targets=targets, seen=lists if filters else None)
