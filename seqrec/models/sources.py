@@ -26,6 +26,8 @@ _CONFIG_NAMES = {
     "inner": "intermediate_size",
 }
 _GPT2_INNER = "n_inner"
+# GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
+_GPT2_DEFAULTS = {"activation_function": "gelu_pytorch_tanh"}
 _DROPOUT_NAMES = (
     "embd_pdrop",
     "attn_pdrop",
@@ -112,7 +114,8 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
     own |= {name: settings.dropout for name in _DROPOUT_NAMES if hasattr(plain, name)}
     aliases: dict[str, str] = plain.attribute_map
     _check_further(settings, known=set(plain.to_dict()), set_already={aliases.get(name, name) for name in own})
-    return AutoConfig.for_model(settings.kind, **own, **settings.config)
+    defaults = _GPT2_DEFAULTS if settings.kind == "gpt2" else {}
+    return AutoConfig.for_model(settings.kind, **own, **(defaults | settings.config))
 
 
 def _check_further(settings: ConfiguredBackboneSettings, *, known: set[str], set_already: set[str]) -> None:
