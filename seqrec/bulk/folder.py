@@ -62,7 +62,8 @@ class BulkFolder:
         """
         file = self.path / _REQUEST
         if not file.is_file():
-            if self.path.exists() and any(self.path.iterdir()):
+            # a claim that was cut short has left the request beside its place
+            if self.path.exists() and any(other.name != f"{_REQUEST}.tmp" for other in self.path.iterdir()):
                 raise RunError(
                     "the folder is not empty and holds no bulk recommendation",
                     where=str(self.path),
