@@ -43,7 +43,7 @@ def test_a_killed_job_goes_on_with_other_processes_and_gives_the_same_rows(run: 
     assert not (run / "killed" / "_SUCCESS").exists()
     refused = seqrec("recommend", "runs/tiny", "--all", "--out", "killed", "-k", "6", cwd=run, check=False)
     assert refused.returncode == 1
-    assert "k:     5 → 6" in refused.stderr
+    assert "k:  5 → 6" in refused.stderr
     done = seqrec("recommend", "runs/tiny", "--all", "--out", "killed", "-k", "5", "--devices", "3", cwd=run)
     assert "killed: 120 users" in done.stderr
     assert {part.name: part.read_bytes() for part in parts(run / "killed")} == whole
