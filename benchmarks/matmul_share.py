@@ -32,7 +32,7 @@ from seqrec.stream import TrainingBatch
 RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
 WIDTH, BLOCKS = 256, 4
 SIZES = {"model.items.width": WIDTH, "model.backbone.width": WIDTH, "model.backbone.layers": BLOCKS}
-LOSSES = {"full": "{kind: full_softmax}", "256 negatives": "{kind: sampled_softmax, negatives: 256}"}
+LOSSES = {"full": "{kind: full_softmax}", "256 negatives": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
 FORWARD_AND_BACKWARD = 3  # products: one forward, two backward
 
 
@@ -109,7 +109,7 @@ class _Watch(Callback):
         self.padded: list[int] = []
         self.backbone_flops: list[float] = []
         self.loss_flops: list[float] = []
-        self._outputs = model.loss.n_negatives + 1 if model.loss.n_negatives else len(model.item_vectors())
+        self._outputs = len(model.item_vectors()) if model.loss.negatives is None else model.loss.negatives.total + 1
         self._last = 0.0
         self._loss_seconds = 0.0
         plain = model.loss.forward

@@ -22,7 +22,7 @@ from harness import write_result
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
 EPOCHS, ROUNDS = 3, 3
-LOSSES = {"full": "{kind: full_softmax}", "sampled": "{kind: sampled_softmax, negatives: 256}"}
+LOSSES = {"full": "{kind: full_softmax}", "sampled": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
 WAYS = {"1 process, 2 threads": (1, 2), "2 processes, 1 thread": (2, 1)}
 SETTINGS = [
     "model.items.width=64",

@@ -33,6 +33,7 @@ _NEEDLESS_WARNINGS = (
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
     r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
+    r"predict returned None",  # results go to files
 )
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
@@ -157,19 +158,34 @@ def recommend(
     ] = None,
     user: Annotated[str | None, typer.Option(help="A user of the store.")] = None,
     users: Annotated[Path | None, typer.Option(help="File with one user id a line.")] = None,
+    all_users: Annotated[bool, typer.Option("--all", help="Every user of the store, as Parquet into --out.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="Length of the list.")] = 10,
     store: Annotated[Path | None, typer.Option(help="Another store than the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --all: folder of the Parquet parts.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="With --all: processes; the rows are the same for any.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="With --all: as Lightning names it.")] = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --all: throw away what --out holds.")] = False,
 ) -> None:
-    """Print the top k for histories or users, as JSON Lines.
+    """Print the top k for histories or users, as JSON Lines; or write them for all users, as Parquet.
 
     Example: `seqrec recommend runs/demo --history=A17,-42 -k 5`
     """
     from seqrec.recipe import open_trained
 
-    if sum(option is not None for option in (history, user, users)) != 1:
-        raise typer.BadParameter("give one of --history, --user and --users")
+    if sum([all_users, *(option is not None for option in (history, user, users))]) != 1:
+        raise typer.BadParameter("give one of --history, --user, --users and --all")
+    if all_users != (out is not None):
+        raise typer.BadParameter("--all and --out go together", param_hint="--out")
     _quiet_packages()
     found = open_trained(trained, store=store)
+    if out is not None:
+        from seqrec.bulk import recommend_all
+
+        options: dict[str, Any] = {"devices": devices, "accelerator": accelerator, "fresh": fresh}
+        written = recommend_all(found.model, found.data, out, k=k, progress=sys.stderr.isatty(), **options)
+        if written is not None:
+            _say(f"{out}: {written:,} users")
+        return
     recommender = found.recommender()
     if history is not None:
         names: list[str | None] = [None]

@@ -35,7 +35,10 @@ VERBS = {
     },
     "fit": {"recipe", "overrides", "--runs", "--fresh"},
     "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
-    "recommend": {"trained", "--history", "--user", "--users", "-k", "--store"},
+    "recommend": {
+        "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",
+        "--fresh",
+    },
     "export": {"run", "--out", "--merge"},
     "demo": {"--out"},
     "schema": set(),

@@ -16,8 +16,8 @@ from seqrec.evaluation import (
     Report,
     ReportItem,
     ReportUser,
+    Tally,
     evaluate,
-    measure,
     write_report,
 )
 from seqrec.recipe import Run, Trained, ensure_store, export_run, fit, load_recipe, open_trained, training_curve
@@ -74,8 +74,9 @@ def _oracle_row(path: Path, trained: Trained) -> dict[str, MetricValue]:
     """The oracle's metrics over all users, with the intervals that the model's have."""
     ranks = np.array(list(read_oracle(path, split="test", seen="allow").values())) - 1
     no_lists = np.zeros((len(ranks), 20), dtype=np.int64)
-    metrics = measure(ranks, no_lists, trained.data.split.train_counts[1:])
-    return {name: value for name, value in metrics.items() if name.partition("@")[0] in ("hr", "ndcg", "mrr")}
+    tally = Tally(trained.data.split.train_counts[1:])
+    tally.add(np.arange(len(ranks)), ranks, no_lists)
+    return {name: value for name, value in tally.metrics().items() if name.partition("@")[0] in ("hr", "ndcg", "mrr")}
 
 
 def _report(

@@ -1,13 +1,13 @@
 """Metrics with intervals, the baselines that stand beside every model, and reports."""
 
 from seqrec.evaluation.baselines import ItemKNN, Popular
-from seqrec.evaluation.bootstrap import measure
 from seqrec.evaluation.charts import CurvePoint
 from seqrec.evaluation.evaluate import evaluate
-from seqrec.evaluation.metrics import CUTOFFS, list_metrics, rank_histogram, rank_metrics
+from seqrec.evaluation.metrics import CUTOFFS, rank_histogram, rank_metrics
 from seqrec.evaluation.report import Report, ReportItem, ReportUser, write_report
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
 from seqrec.evaluation.table import evaluation_table
+from seqrec.evaluation.tally import Tally
 from seqrec.evaluation.users import rank_users
 from seqrec.evaluation.validation import RankHistogram
 
@@ -22,11 +22,10 @@ __all__ = [
     "Report",
     "ReportItem",
     "ReportUser",
+    "Tally",
     "UserCounts",
     "evaluate",
     "evaluation_table",
-    "list_metrics",
-    "measure",
     "rank_histogram",
     "rank_metrics",
     "rank_users",

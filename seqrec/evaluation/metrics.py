@@ -60,51 +60,31 @@ def rank_metrics(histogram: Ints, cutoffs: Sequence[int] = CUTOFFS) -> dict[str,
     return {name: math.fsum(histogram * gains) / users for name, gains in rank_gains(cutoffs).items()}
 
 
-def coverage(top_items: Ints, n_items: int) -> float:
-    """Share of the catalogue that is recommended to anybody.
+def times_recommended(top_items: Ints, n_items: int) -> Ints:
+    """How many lists hold each item; an item is at most once in a list.
 
     Args:
         top_items: int64 (U, k), 1..N, 0 for no item.
         n_items: items of the catalogue, N.
+    Returns:
+        int64 (N,), row r for item r + 1.
     """
-    return int(np.count_nonzero(times_recommended(top_items, n_items))) / n_items
-
-
-def popularity(top_items: Ints, training_counts: Ints) -> float:
-    """Mean training events of a recommended item, over all recommendations; 0 where there are none.
-
-    Args:
-        top_items: int64 (U, k), 1..N, 0 for no item.
-        training_counts: int64 (N,), row r for item r + 1.
-    """
-    events, recommendations = popularity_parts(top_items, training_counts)
-    return int(events.sum()) / max(1, int(recommendations.sum()))
-
-
-def list_metrics(top_items: Ints, training_counts: Ints, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
-    """`coverage@k` and `popularity@k` at each cutoff.
-
-    Args:
-        top_items: int64 (U, at least max(cutoffs)), 1..N, best first, 0 for no item.
-        training_counts: int64 (N,), row r for item r + 1.
-        cutoffs: list lengths k.
-    Raises:
-        MetricError: no users.
-    """
-    _some(len(top_items))
-    covered = {f"coverage@{k}": coverage(top_items[:, :k], len(training_counts)) for k in cutoffs}
-    return covered | {f"popularity@{k}": popularity(top_items[:, :k], training_counts) for k in cutoffs}
-
-
-def times_recommended(top_items: Ints, n_items: int) -> Ints:
-    """int64 (N,), in how many lists each item is (an item is at most once in a list)."""
     return np.bincount(top_items.ravel(), minlength=n_items + 1)[1:].astype(np.int64)
 
 
-def popularity_parts(top_items: Ints, training_counts: Ints) -> tuple[Ints, Ints]:
-    """For each user, int64 (U,): training events of the recommended items, and how many are recommended."""
-    counts = np.concatenate([[0], training_counts]).astype(np.int64)
-    return counts[top_items].sum(axis=1), np.count_nonzero(top_items, axis=1).astype(np.int64)
+def coverage(times: Ints) -> float:
+    """Share of the catalogue that is recommended to anybody; ``times`` int64 (N,), of `times_recommended`."""
+    return int(np.count_nonzero(times)) / len(times)
+
+
+def popularity(times: Ints, training_counts: Ints) -> float:
+    """Mean training events of a recommended item, over all recommendations; 0 where there are none.
+
+    Args:
+        times: int64 (N,), of `times_recommended`.
+        training_counts: int64 (N,), row r for item r + 1.
+    """
+    return int(times @ training_counts) / max(1, int(times.sum()))
 
 
 def _some(users: int) -> int:

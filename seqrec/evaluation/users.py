@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from seqrec.models import SequenceModel
 from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
 from seqrec.stream import EvaluationBatch
 
+CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
+
 
 def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int) -> Ranked:
-    """Ranks every item for the users of a batch.
+    """Ranks every item for the users of a batch, or recommends where it has no targets.
 
     Args:
         model: in evaluation mode.
-        batch: histories and targets, on the model's device.
+        batch: histories, and targets if any, on the model's device.
         k: length of the lists.
     """
-    scorer = DotScorer(model.user_vectors(batch.items, batch.lengths), model.item_vectors())
+    scorer = DotScorer(_user_vectors(model, batch), model.item_vectors())
     seen = None
     if batch.seen_offsets is not None and batch.seen_items is not None:
         seen = ItemLists(batch.seen_offsets, batch.seen_items)
     return rank(scorer, k=k, targets=batch.targets, seen=seen)
+
+
+def _user_vectors(model: SequenceModel, batch: EvaluationBatch) -> Tensor:
+    """float (B, D); rows come shortest first, so that parts of a batch also need less padding than the whole."""
+    lengths = batch.lengths
+    if lengths.device.type != "cpu" or batch.items.numel() <= CPU_TOKENS:
+        return model.user_vectors(batch.items, lengths)
+    rows = max(1, CPU_TOKENS // batch.items.shape[1])
+    parts = zip(torch.split(batch.items, rows), torch.split(lengths, rows), strict=True)
+    return torch.cat([model.user_vectors(items[:, : int(part.max())], part) for items, part in parts])

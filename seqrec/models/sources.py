@@ -26,8 +26,8 @@ _CONFIG_NAMES = {
     "inner": "intermediate_size",
 }
 _GPT2_INNER = "n_inner"
-# GPT-2's own activation, by torch's fused kernel rather than eight passes over the feed-forward layer's activations
-_GPT2_ACTIVATION = {"activation_function": "gelu_pytorch_tanh"}
+# GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
+_GPT2_DEFAULTS = {"activation_function": "gelu_pytorch_tanh"}
 _DROPOUT_NAMES = (
     "embd_pdrop",
     "attn_pdrop",
@@ -114,8 +114,8 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
     own |= {name: settings.dropout for name in _DROPOUT_NAMES if hasattr(plain, name)}
     aliases: dict[str, str] = plain.attribute_map
     _check_further(settings, known=set(plain.to_dict()), set_already={aliases.get(name, name) for name in own})
-    faster = _GPT2_ACTIVATION if settings.kind == "gpt2" else {}
-    return AutoConfig.for_model(settings.kind, **own, **(faster | settings.config))
+    defaults = _GPT2_DEFAULTS if settings.kind == "gpt2" else {}
+    return AutoConfig.for_model(settings.kind, **own, **(defaults | settings.config))
 
 
 def _check_further(settings: ConfiguredBackboneSettings, *, known: set[str], set_already: set[str]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-TILE = 4096  # columns a matrix product; part of the result's last bits, so not a setting
+TILE = 2048  # items a matrix product; part of the result's last bits, so not a setting
 
 
 class ItemLists(NamedTuple):
@@ -25,6 +25,12 @@ class ItemLists(NamedTuple):
     def rows(self) -> Tensor:
         """int64 (total,), for each item the position 0..B-1 of its user."""
         return torch.repeat_interleave(self.offsets.diff())
+
+    def of_users(self, start: int, stop: int) -> ItemLists:
+        """The lists of the users ``start .. stop - 1``."""
+        offsets = self.offsets[start : stop + 1]
+        first, last = offsets[[0, -1]].tolist()
+        return ItemLists(offsets - first, self.items[first:last])
 
 
 class Scorer(Protocol):
@@ -43,13 +49,18 @@ class Scorer(Protocol):
         """Items of the catalogue, N."""
         ...
 
+    def of_users(self, start: int, stop: int) -> Scorer:
+        """The scorer of the users ``start .. stop - 1`` alone, with 0 <= start <= stop <= B."""
+        ...
+
     def __call__(self, start: int, stop: int) -> Tensor:
         """Scores the items ``start + 1 .. stop``, with 0 <= start < stop <= N.
 
         A score must not depend on the block that asks for it. ``-inf`` says that an item is never to be recommended.
 
         Returns:
-            float32 (B, stop - start), a fresh tensor: the caller may overwrite it.
+            float32 (stop - start, B), contiguous and fresh: the caller may overwrite it. Items come first, so that a
+            maximum over neighbouring items is taken for many users at once.
         """
         ...
 
@@ -83,16 +94,18 @@ class DotScorer:
         """Items of the catalogue, N."""
         return len(self.item_vectors)
 
-    def __call__(self, start: int, stop: int) -> Tensor:
-        """Float32 (B, stop - start), as `Scorer` says."""
-        first = start // TILE * TILE
-        tiles = [self._tile(at) for at in range(first, stop, TILE)]
-        scores = tiles[0] if len(tiles) == 1 else torch.cat(tiles, dim=1)
-        return scores[:, start - first : stop - first]
+    def of_users(self, start: int, stop: int) -> DotScorer:
+        """As `Scorer` says."""
+        return replace(self, user_vectors=self.user_vectors[start:stop])
 
-    def _tile(self, start: int) -> Tensor:
-        tile = slice(start, start + TILE)
-        scores = self.user_vectors @ self.item_vectors[tile].T
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Float32 (stop - start, B), as `Scorer` says."""
+        first, last = start // TILE * TILE, min(-(-stop // TILE) * TILE, self.n_items)
+        scores = self.user_vectors.new_empty(last - first, self.n_users)
+        for at in range(first, last, TILE):
+            tile = slice(at, min(at + TILE, last))
+            # into its place: putting tiles together would cost as much as a tenth of the products
+            torch.mm(self.item_vectors[tile], self.user_vectors.T, out=scores[tile.start - first : tile.stop - first])
         if self.bias is not None:
-            scores += self.bias[tile]
-        return scores.float()
+            scores += self.bias[first:last, None]
+        return scores[start - first : stop - first].float()

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from seqrec.errors import MetricError
+from seqrec.ranking.best import Best
 from seqrec.ranking.scorers import TILE, ItemLists, Scorer
 
-HELD_BYTES = 64 * 2**20  # scores of a batch that are kept, rather than made twice
-_MOST = 2**24  # items a chunk: float32 counts them exactly
-_LOW_BITS = 0xFFFFFFFF
+USERS = 256  # ranked at once; part of the last bits of a matrix product, so not a setting
+CHUNK_BYTES = 16 * 2**20  # scores held at once: within the last-level cache, where they are read again
 
 
 class Ranked(NamedTuple):
     """What ranking found for B users.
 
     Attributes:
-        target_rank: int64 (B,), from 0 for the best; None where no targets were given.
+        target_rank: int64 (B,), from 0 for the best; k for a target that no list of k items holds, whatever its rank.
+            None where no targets were given.
         top_items: int64 (B, k), 1..N, best first; 0 where fewer than k items are left.
         top_scores: float32 (B, k), ``-inf`` beside item 0.
     """
@@ -41,14 +40,14 @@ def rank(
     seen: ItemLists | None = None,
     chunk: int | None = None,
 ) -> Ranked:
-    """Ranks all N items for B users.
+    """Ranks all N items for B users, up to rank k.
 
     Ties count against the target: its rank is the number of other allowed items whose score is not below its own.
     Among recommended items of equal score the smaller index comes first. Seen items are neither counted nor
-    recommended, except the target: a target that the user has seen keeps its place.
+    recommended, except the target: a target that the user has seen keeps its place. A target scored ``-inf`` is a miss.
 
-    Every score, the target's too, comes from the scorer's blocks, never from a second formula: a target meets exactly
-    the number that ranks it in the list. So a block is needed twice; it is made twice where scores are not kept.
+    Each score is made once and from one formula: a target meets exactly the number that ranks it in the list. Its rank
+    is read off the best k + 1 items, since fewer than k others can only be not below it if all of them are there.
     Results do not depend on ``chunk`` where scores do not depend on blocks, which a `Scorer` promises.
 
     Args:
@@ -56,158 +55,90 @@ def rank(
         k: length of the lists, >= 1; may exceed N.
         targets: int64 (B,), 1..N, on the scorer's device; None to recommend only.
         seen: items of each user to leave out, on the scorer's device; None to allow all.
-        chunk: items scored at once, 1..2**24, so that memory is O(B · chunk). None takes the scorer's natural tile
-            and keeps all scores of the batch where they fit into ``HELD_BYTES``.
+        chunk: items scored at once, >= 1. None takes as many as ``CHUNK_BYTES`` hold for ``USERS`` users.
     Raises:
         MetricError: a score is NaN.
     """
-    blocks = _Blocks(scorer, chunk)
-    own = None if targets is None else _scores_of(targets, blocks)
-    not_below = None if own is None else _NotBelow(own)
-    hidden = None if seen is None else _Hidden.of(seen, targets)
-    best: list[Tensor] = []
-    for start, scores in blocks:
-        if not_below is not None:
-            not_below.add(scores)
-        if hidden is not None:
-            rows, columns = hidden.within(start, start + scores.shape[1])
-            if not_below is not None:
-                not_below.remove(rows, scores[rows, columns])
-            scores[rows, columns] = -torch.inf
-        keys = torch.cat([*best, _best_keys(scores, start, k)], dim=1)
-        best = [keys.topk(min(k, keys.shape[1])).values]
-    top_items, top_scores = _lists(best[0], k)
-    # a target is not below itself
-    return Ranked(None if not_below is None else not_below.counts - 1, top_items, top_scores)
-
-
-class _Blocks:
-    """The scorer's blocks as (start, scores), checked for NaN, as often as asked for."""
-
-    def __init__(self, scorer: Scorer, chunk: int | None):
-        self.scorer = scorer
-        self.chunk = min(chunk or TILE, scorer.n_items, _MOST)
-        fits = chunk is None and 4 * scorer.n_users * scorer.n_items <= HELD_BYTES
-        self.held = list(self._made()) if fits else None
-
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        return self._made() if self.held is None else iter(self.held)
-
-    def _made(self) -> Iterator[tuple[int, Tensor]]:
-        for start in range(0, self.scorer.n_items, self.chunk):
-            scores = self.scorer(start, min(start + self.chunk, self.scorer.n_items)).float()
-            if scores.numel() and scores.amax().isnan():  # the maximum of anything with NaN is NaN
-                _refuse_nan(scores, start)
-            yield start, scores
-
-
-def _refuse_nan(scores: Tensor, start: int) -> None:
-    row, column = scores.isnan().nonzero()[0].tolist()
-    raise MetricError(
-        f"{int(scores.isnan().sum()):,} of {scores.numel():,} scores are NaN",
-        where=f"items {start + 1}..{start + scores.shape[1]} for {len(scores)} users",
-        first=f"user {row} of the batch (from 0), item {start + column + 1}",
-        do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
-    )
-
-
-def _scores_of(targets: Tensor, blocks: _Blocks) -> Tensor:
-    """float32 (B,), each user's score of their target."""
-    own = torch.empty(len(targets), dtype=torch.float32, device=targets.device)
-    for start, scores in blocks:
-        (rows,) = torch.where((targets > start) & (targets <= start + scores.shape[1]))
-        own[rows] = scores[rows, targets[rows] - 1 - start]
-    return own
-
-
-class _NotBelow:
-    """Counts, for each user, the allowed items that do not score below the target.
-
-    Args:
-        own: float32 (B,), the targets' scores.
-    """
-
-    def __init__(self, own: Tensor):
-        self.own = own
-        self.counts = torch.zeros(len(own), dtype=torch.int64, device=own.device)
-        self.flags = torch.empty(0, dtype=torch.float32, device=own.device)
-
-    def add(self, scores: Tensor) -> None:
-        """Counts a block, float32 (B, width)."""
-        # One buffer for all blocks, and float32 in it: torch sums that an order of magnitude faster than bool
-        if self.flags.numel() < scores.numel():
-            self.flags = torch.empty(scores.numel(), dtype=torch.float32, device=scores.device)
-        flags = self.flags[: scores.numel()].view(scores.shape)
-        self.counts += torch.ge(scores, self.own[:, None], out=flags).sum(dim=1).long()
-
-    def remove(self, rows: Tensor, scores: Tensor) -> None:
-        """Takes back single items of a block: ``scores`` float32 (n,) of the users ``rows`` int64 (n,)."""
-        self.counts -= torch.bincount(rows[scores >= self.own[rows]], minlength=len(self.own))
+    blocks = [_Block.of(scorer, start, targets, seen) for start in range(0, max(1, scorer.n_users), USERS)]
+    ranked = [block.rank(k, chunk) for block in blocks]
+    ranks = None if targets is None else torch.cat([one.target_rank for one in ranked if one.target_rank is not None])
+    return Ranked(ranks, torch.cat([one.top_items for one in ranked]), torch.cat([one.top_scores for one in ranked]))
 
 
 @dataclass(frozen=True)
-class _Hidden:
-    """Seen (user, item) pairs, each once, sorted by item so that those of a chunk are a slice.
+class _Block:
+    """At most ``USERS`` users of a batch.
 
     Attributes:
-        rows: int64 (pairs,), 0..B-1.
-        columns: int64 (pairs,), 0..N-1, ascending.
+        scorer: of these users.
+        first_user: the first one's place in the batch.
+        targets: int64 (users,), or None.
+        hidden_users, hidden_rows: int64 (pairs,), users 0..users-1 and catalogue rows 0..N-1 of what is left out, in
+            any order, repeats allowed; None where nothing is.
     """
 
-    rows: Tensor
-    columns: Tensor
+    scorer: Scorer
+    first_user: int
+    targets: Tensor | None
+    hidden_users: Tensor | None = None
+    hidden_rows: Tensor | None = None
 
     @classmethod
-    def of(cls, seen: ItemLists, targets: Tensor | None) -> _Hidden:
-        """The pairs of ``seen`` without a user with their own target."""
-        users = max(1, len(seen.offsets) - 1)
-        pairs = torch.unique((seen.items - 1) * users + seen.rows())  # sorted: by item, then by user
-        rows, columns = pairs % users, pairs // users
-        if targets is None:
-            return cls(rows, columns)
-        others = columns != targets[rows] - 1
-        return cls(rows[others], columns[others])
+    def of(cls, scorer: Scorer, start: int, targets: Tensor | None, seen: ItemLists | None) -> _Block:
+        stop = min(start + USERS, scorer.n_users)
+        part, own = scorer.of_users(start, stop), None if targets is None else targets[start:stop]
+        if seen is None:
+            return cls(part, start, own)
+        lists = seen.of_users(start, stop)
+        users, rows = lists.rows(), lists.items - 1
+        if own is not None:
+            others = rows != own[users] - 1
+            users, rows = users[others], rows[others]
+        return cls(part, start, own, users, rows)
 
-    def within(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Users and columns, the latter counted from ``start``, of the pairs in start..stop-1."""
-        bounds = torch.tensor([start, stop], device=self.columns.device)
-        low, high = torch.searchsorted(self.columns, bounds).tolist()
-        return self.rows[low:high], self.columns[low:high] - start
+    def rank(self, k: int, chunk: int | None) -> Ranked:
+        n_users, n_items = self.scorer.n_users, self.scorer.n_items
+        step = chunk or max(TILE, CHUNK_BYTES // (4 * max(1, n_users)) // TILE * TILE)
+        best: Best | None = None
+        own: Tensor | None = None
+        for start in range(0, n_items, step):
+            scores = self.scorer(start, min(start + step, n_items))
+            if best is None:
+                best = Best(k if self.targets is None else k + 1, n_users, scores.device)
+                own = None if self.targets is None else scores.new_empty(n_users)
+            if own is not None:
+                self._copy_targets(own, scores, start)
+            self._hide(scores, start)
+            if not best.add(scores, start):
+                self._refuse_nan(scores, start)
+        assert best is not None  # a catalogue has items
+        items, top = best.lists()
+        ranks = None if own is None else (top >= own[:, None]).sum(dim=1) - 1  # a target is not below itself
+        return Ranked(ranks, items[:, :k], top[:, :k])
 
+    def _copy_targets(self, own: Tensor, scores: Tensor, start: int) -> None:
+        assert self.targets is not None
+        (users,) = torch.where((self.targets > start) & (self.targets <= start + len(scores)))
+        own[users] = scores[self.targets[users] - 1 - start, users]
 
-def _best_keys(scores: Tensor, start: int, k: int) -> Tensor:
-    """int64 (B, min(k, width)), the keys of the best of a block, in no promised order."""
-    width = scores.shape[1]
-    if width <= k:
-        return _keys(scores, torch.arange(start + 1, start + width + 1, device=scores.device))
-    # topk picks any of those that tie for the last place: ask for one more to see where that happens
-    top = scores.topk(k + 1)
-    best = _keys(top.values[:, :k], start + 1 + top.indices[:, :k])
-    last, next_ = top.values[:, k - 1], top.values[:, k]
-    (tied,) = torch.where((last == next_) & (last > -torch.inf))
-    if len(tied):
-        items = torch.arange(start + 1, start + width + 1, device=scores.device)
-        # an eighth at a time: keys take 8 bytes and their making twice that
-        for rows in torch.split(tied, max(1, len(scores) // 8)):
-            best[rows] = _keys(scores[rows], items).topk(k).values
-    return best
+    def _hide(self, scores: Tensor, start: int) -> None:
+        """Sets what is left out to -inf."""
+        if self.hidden_users is None or self.hidden_rows is None:
+            return
+        users, rows = self.hidden_users, self.hidden_rows - start
+        if len(scores) < self.scorer.n_items:
+            here = (rows >= 0) & (rows < len(scores))
+            users, rows = users[here], rows[here]
+        flat, places = scores.view(-1), rows * scores.shape[1] + users
+        if flat[places].isnan().any():
+            self._refuse_nan(scores, start)
+        flat[places] = -torch.inf
 
-
-def _keys(scores: Tensor, items: Tensor) -> Tensor:
-    """int64 keys that order as (score, then smaller item first), all different where items are.
-
-    The upper half is the float32 score as an integer of the same order (sign and magnitude to two's complement), the
-    lower half counts items down.
-    """
-    bits = (scores + 0.0).view(torch.int32)  # -0.0 + 0.0 is 0.0: they tie
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return (ordered.long() << 32) | (_LOW_BITS - items)
-
-
-def _lists(keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Items int64 (B, k) and scores float32 (B, k) of sorted keys (B, at most k); item 0 where the score is -inf."""
-    ordered = (keys >> 32).int()
-    scores = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(torch.float32)
-    items = (_LOW_BITS - (keys & _LOW_BITS)).where(scores > -torch.inf, 0)
-    short = k - keys.shape[1]
-    return F.pad(items, (0, short)), F.pad(scores, (0, short), value=-torch.inf)
+    def _refuse_nan(self, scores: Tensor, start: int) -> None:
+        row, user = scores.isnan().nonzero()[0].tolist()
+        raise MetricError(
+            f"{int(scores.isnan().sum()):,} of {scores.numel():,} scores are NaN",
+            where=f"items {start + 1}..{start + len(scores)} for {scores.shape[1]} users",
+            first=f"user {self.first_user + user} of the batch (from 0), item {start + row + 1}",
+            do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
+        )

@@ -47,19 +47,19 @@ class TrainingBatch:
 
 @dataclass
 class EvaluationBatch:
-    """Histories with one target each.
+    """Histories with one target each, or whole sequences without.
 
     Attributes:
         rows: int64 (B,), store rows of the users.
         items: int64 (B, L), the latest events of the histories, PAD beyond ``lengths``.
         lengths: int64 (B,).
-        targets: int64 (B,).
+        targets: int64 (B,), or None.
         seen: offsets int64 (B + 1,) and items int64, whole histories, which may not be recommended; None if they may.
     """
 
     rows: Tensor
     items: Tensor
     lengths: Tensor
-    targets: Tensor
+    targets: Tensor | None
     seen_offsets: Tensor | None
     seen_items: Tensor | None

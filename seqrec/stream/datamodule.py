@@ -56,8 +56,8 @@ class SequenceDataModule(L.LightningDataModule):
             self.store, self.split, self.settings, self._task, seed=self._seed, in_batch=self._in_batch
         )
 
-    def evaluation(self, part: Part) -> EvaluationStream:
-        """The validation or test batches."""
+    def evaluation(self, part: Part | None) -> EvaluationStream:
+        """The validation or test batches; without a part the whole sequence of every user, without targets."""
         return EvaluationStream(self.store, self.split, self.settings, part, max_history=self._max_history)
 
     def setup(self, stage: str) -> None:

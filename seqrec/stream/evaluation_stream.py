@@ -1,8 +1,9 @@
-"""The store as validation or test batches; the same batches at any number of ranks."""
+"""The store as validation or test batches, or as whole sequences; the same batches at any number of ranks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,14 +45,14 @@ class Histories:
         rows: int64 (n,), store rows.
         items: int32 (events,).
         starts, lengths: int64 (n,), the whole histories in ``items``.
-        targets: int64 (n,).
+        targets: int64 (n,), or None where whole sequences are the histories.
     """
 
     rows: Int64
     items: npt.NDArray[np.int32]
     starts: Int64
     lengths: Int64
-    targets: Int64
+    targets: Int64 | None
 
 
 class EvaluationStream(Dataset[EvaluationBatch]):
@@ -61,23 +62,28 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         store: the store.
         split: the protocol over it.
         settings: batch budget and window.
-        part: validation or test.
+        part: validation or test; None for the whole sequence of every user and no target.
         max_history: latest events that a model gets to see.
     """
 
-    def __init__(self, store: SequenceStore, split: Split, settings: DataSettings, part: Part, *, max_history: int):
+    def __init__(
+        self, store: SequenceStore, split: Split, settings: DataSettings, part: Part | None, *, max_history: int
+    ):
         self._store = store
         self._split = split
-        self._part: Part = part
+        self._part = part
+        self._columns = ("items",) if part is None else split.columns
         self._max_history = max_history
         left_out: dict[str, int] = {}
         cold, unit_rows, unit_tokens = 0, [], []
         for unit in store.units:
-            sequences = store.read(unit, split.columns)
-            for reason, users in split.targets(sequences, part).left_out.items():
-                left_out[reason] = left_out.get(reason, 0) + int(users.sum())
+            sequences = store.read(unit, self._columns)
+            if part is not None:
+                for reason, users in split.targets(sequences, part).left_out.items():
+                    left_out[reason] = left_out.get(reason, 0) + int(users.sum())
             histories = self._histories(sequences)
-            cold += int((split.train_counts[histories.targets] == 0).sum())
+            if histories.targets is not None:
+                cold += int((split.train_counts[histories.targets] == 0).sum())
             unit_rows.append(len(histories.rows))
             unit_tokens.append(int(np.minimum(histories.lengths, max_history).sum()))
         self.counts = EvaluationCounts(sum(unit_rows), left_out, cold)
@@ -94,13 +100,16 @@ class EvaluationStream(Dataset[EvaluationBatch]):
 
     def loader(self, rank: int, world_size: int) -> DataLoader[EvaluationBatch]:
         """A rank's batches; one without users for a rank that has none, since Lightning refuses empty loaders."""
-        numbers = self.plan.batches_of(rank, world_size)
+        return self.loader_of(self.plan.batches_of(rank, world_size))
+
+    def loader_of(self, numbers: Sequence[int]) -> DataLoader[EvaluationBatch]:
+        """The batches of these numbers, in this order; one without users where there are none."""
         return DataLoader(self, batch_size=None, sampler=numbers or [_NO_BATCH])
 
     def __getitem__(self, number: int) -> EvaluationBatch:
         if number == _NO_BATCH:
             none = torch.empty(0, dtype=torch.int64)
-            return EvaluationBatch(none, none.view(0, 0), none, none, None, None)
+            return EvaluationBatch(none, none.view(0, 0), none, None if self._part is None else none, None, None)
         index = self.plan.window_at(number)
         if self._window is None or self._window[0] != index:
             histories = self.read(self.plan.windows[index].units)
@@ -113,13 +122,23 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         """Histories and targets of some units of the store."""
         parts, shift = [], 0
         for unit in units:
-            part = self._histories(self._store.read(self._store.units[unit], self._split.columns))
-            parts.append(Histories(part.rows, part.items, part.starts + shift, part.lengths, part.targets))
+            part = self._histories(self._store.read(self._store.units[unit], self._columns))
+            parts.append(replace(part, starts=part.starts + shift))
             shift += len(part.items)
-        names = ("rows", "items", "starts", "lengths", "targets")
-        return Histories(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        targets = [part.targets for part in parts if part.targets is not None]
+        return Histories(
+            rows=np.concatenate([part.rows for part in parts]),
+            items=np.concatenate([part.items for part in parts]),
+            starts=np.concatenate([part.starts for part in parts]),
+            lengths=np.concatenate([part.lengths for part in parts]),
+            targets=np.concatenate(targets) if targets else None,
+        )
 
     def _histories(self, sequences: Sequences) -> Histories:
+        if self._part is None:
+            keep = sequences.lengths > 0
+            starts, lengths = sequences.offsets[:-1][keep], sequences.lengths[keep]
+            return Histories(sequences.rows[keep], sequences.items, starts, lengths, None)
         targets = self._split.targets(sequences, self._part)
         keep = targets.position >= 0
         starts = sequences.offsets[:-1][keep]
@@ -136,7 +155,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             rows=torch.from_numpy(histories.rows[chosen]),
             items=pad(histories.items, starts + whole - lengths, lengths),
             lengths=torch.from_numpy(lengths),
-            targets=torch.from_numpy(histories.targets[chosen]),
+            targets=None if histories.targets is None else torch.from_numpy(histories.targets[chosen]),
             seen_offsets=seen_offsets,
             seen_items=seen_items,
         )

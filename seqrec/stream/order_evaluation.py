@@ -14,7 +14,7 @@ from seqrec.stream.order_windows import MIN_SLOTS, Window, cut, locate, number
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """Batches 0..n_batches - 1; batch k goes to rank k % W.
+    """Batches 0..n_batches - 1, of which each rank takes a run, so that it reads its share of the windows only.
 
     Ranks differ by one batch at most, so nothing in `forward` may wait for other ranks, and metric states are summed at
     the end. Where `forward` does wait (FSDP2), ranks with fewer batches need an empty one.
@@ -32,7 +32,7 @@ class EvaluationPlan:
 
     def batches_of(self, rank: int, world_size: int) -> range:
         """Numbers of the batches of one rank, ascending."""
-        return range(rank, self.n_batches, world_size)
+        return range(self.n_batches * rank // world_size, self.n_batches * (rank + 1) // world_size)
 
     def window_at(self, batch: int) -> int:
         """Index of the window that holds ``batch``; IndexError past the end."""

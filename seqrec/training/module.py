@@ -118,7 +118,7 @@ class SequenceRecommender(L.LightningModule):
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         if len(batch.rows):
-            ranked = rank_users(self.model, batch, k=1)
+            ranked = rank_users(self.model, batch, k=max(self.ranks.cutoffs))
             assert ranked.target_rank is not None  # there are targets
             self.ranks.update(ranked.target_rank)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqrec.errors import MetricError
-from seqrec.evaluation.metrics import coverage, list_metrics, popularity, rank_gains, rank_histogram, rank_metrics
+from seqrec.evaluation.metrics import coverage, popularity, rank_gains, rank_histogram, rank_metrics, times_recommended
 
 RANKS = np.array([0, 1, 4, 5, 19, 20, -1, 3])
 
@@ -45,22 +45,16 @@ def test_gains_end_with_the_cutoff_and_for_misses():
 
 
 def test_coverage_counts_items_of_any_list_without_padding():
-    assert coverage(np.array([[1, 2], [2, 5], [1, 0]]), 10) == 3 / 10
+    assert coverage(times_recommended(np.array([[1, 2], [2, 5], [1, 0]]), 10)) == 3 / 10
 
 
 def test_popularity_is_the_mean_over_recommendations():
     counts = np.array([10, 4, 0, 0, 1])
-    assert popularity(np.array([[1, 2], [2, 5], [1, 0]]), counts) == (10 + 4 + 4 + 1 + 10) / 5
-    assert popularity(np.zeros((2, 3), np.int64), counts) == 0
-
-
-def test_list_metrics_cut_the_lists():
-    metrics = list_metrics(np.array([[1, 2, 3], [1, 3, 2]]), np.array([6, 2, 1, 0]), [1, 3])
-    assert metrics == {"coverage@1": 1 / 4, "coverage@3": 3 / 4, "popularity@1": 6, "popularity@3": 3}
+    lists = np.array([[1, 2], [2, 5], [1, 0]])
+    assert popularity(times_recommended(lists, 5), counts) == (10 + 4 + 4 + 1 + 10) / 5
+    assert popularity(times_recommended(np.zeros((2, 3), np.int64), 5), counts) == 0
 
 
 def test_no_users_is_an_error():
     with pytest.raises(MetricError, match="no users to evaluate"):
         rank_metrics(rank_histogram(np.array([], np.int64), 20))
-    with pytest.raises(MetricError, match="no users to evaluate"):
-        list_metrics(np.zeros((0, 20), np.int64), np.array([1]))

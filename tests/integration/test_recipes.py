@@ -24,6 +24,7 @@ def test_all_recipes_are_found() -> None:
         "demo",
         "deskdrop",
         "ml-100k",
+        "ml-1m-causal",
     ]
 
 
@@ -68,6 +69,7 @@ def make_twin(root: Path) -> Path:
     write(root / "deskdrop/users_interactions.csv.gz", head + views)
     sequences = "".join(f"{u} " + " ".join(map(str, items[users == u])) + "\n" for u in np.unique(users))
     write(root / "amazon-beauty/Beauty.txt.gz", sequences)
+    write(root / "ml-1m/ml-1m_sequences.txt.gz", sequences)
     table = "item_id\ttitle\tattributes\n" + "".join(f"{i}\tCream {i}\tSkin|Care\n" for i in range(1, 40))
     write(root / "amazon-beauty/items.tsv.gz", table)
     return root

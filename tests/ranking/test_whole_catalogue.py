@@ -29,8 +29,11 @@ class TableScorer:
     def n_items(self) -> int:
         return self.table.shape[1]
 
+    def of_users(self, start: int, stop: int) -> TableScorer:
+        return TableScorer(self.table[start:stop])
+
     def __call__(self, start: int, stop: int) -> Tensor:
-        return self.table[:, start:stop].clone()
+        return self.table[:, start:stop].T.float().clone(memory_format=torch.contiguous_format)
 
 
 def item_lists(lists: list[list[int]]) -> ItemLists:
@@ -39,11 +42,12 @@ def item_lists(lists: list[list[int]]) -> ItemLists:
 
 
 def by_sorting(table: Tensor, k: int, targets: list[int], seen: list[list[int]]) -> tuple[list[int], list[list[int]]]:
-    """The same by sorting Python lists."""
+    """The same by sorting Python lists: the definition."""
     ranks, lists = [], []
     for scores, target, hidden in zip(table.tolist(), targets, seen, strict=True):
         allowed = [item for item in range(1, len(scores) + 1) if item == target or item not in hidden]
-        ranks.append(sum(item != target and scores[item - 1] >= scores[target - 1] for item in allowed))
+        not_below = sum(item != target and scores[item - 1] >= scores[target - 1] for item in allowed)
+        ranks.append(k if scores[target - 1] == -math.inf else min(k, not_below))
         order = sorted((-scores[item - 1], item) for item in allowed if scores[item - 1] > -math.inf)
         top = [item for _, item in order[:k]]
         lists.append(top + [0] * (k - len(top)))
@@ -63,9 +67,31 @@ def cases(draw: st.DrawFn) -> tuple[Tensor, int, list[int], list[list[int]]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(cases(), st.one_of(st.none(), st.integers(1, 13)))
-def test_equals_sorting_with_ties_seen_items_and_any_chunk(case, chunk):
+@given(cases(), st.one_of(st.none(), st.integers(1, 13)), st.integers(1, 5))
+def test_equals_sorting_with_ties_seen_items_and_any_chunk(case, chunk, users):
     table, k, targets, seen = case
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole_catalogue, "USERS", users)
+        assert_equals_sorting(table, k, targets, seen, chunk)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_equals_sorting_over_many_groups(data):
+    """Catalogues of several groups, some short, whose scores tie often, seldom or never, in any order or rising."""
+    users, n_items = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 400))
+    levels = data.draw(st.sampled_from([2, 20, 10_000]))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
+    table = torch.randint(0, levels, (users, n_items), generator=generator).float()
+    if data.draw(st.booleans()):
+        table = table.sort(dim=1).values  # each chunk is better than all before
+    targets = torch.randint(1, n_items + 1, (users,), generator=generator).tolist()
+    seen = torch.randint(1, n_items + 1, (users, data.draw(st.integers(0, 60))), generator=generator).tolist()
+    chunk = data.draw(st.sampled_from([None, 1, 31, 32, 50, 64, 399]))
+    assert_equals_sorting(table, data.draw(st.integers(1, 70)), targets, seen, chunk)
+
+
+def assert_equals_sorting(table: Tensor, k: int, targets: list[int], seen: list[list[int]], chunk: int | None) -> None:
     ranks, lists = by_sorting(table, k, targets, seen)
     ranked = rank(TableScorer(table), k=k, targets=torch.tensor(targets), seen=item_lists(seen), chunk=chunk)
     assert ranked.target_rank.tolist() == ranks
@@ -99,7 +125,13 @@ def test_items_scored_minus_infinity_are_never_recommended_and_rank_last():
     table = torch.tensor([[-math.inf, 1.0, -math.inf, 2.0]])
     ranked = rank(TableScorer(table), k=4, targets=torch.tensor([1]), seen=item_lists([[2]]))
     assert ranked.top_items.tolist() == [[4, 0, 0, 0]]
-    assert ranked.target_rank.tolist() == [2]  # items 3 and 4
+    assert ranked.target_rank.tolist() == [4]  # no list of four holds it
+
+
+def test_a_target_beyond_the_list_has_rank_k():
+    table = torch.tensor([[5.0, 4.0, 3.0, 2.0], [5.0, 4.0, 3.0, 3.0]])
+    for k, ranks in [(1, [1, 1]), (2, [2, 2]), (3, [2, 3]), (4, [2, 3])]:
+        assert rank(TableScorer(table), k=k, targets=torch.tensor([3, 4])).target_rank.tolist() == ranks
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
@@ -108,6 +140,13 @@ def test_nan_is_refused_with_count_and_place(chunk):
     table[1, 2] = table[2, 3] = math.nan
     with pytest.raises(MetricError, match=r"2 of \d+ scores are NaN\n.*first: +user 1 of the batch \(from 0\), item 3"):
         rank(TableScorer(table), k=2, targets=torch.tensor([1, 1, 1]), chunk=chunk)
+
+
+def test_nan_of_a_seen_item_is_refused_too():
+    table = torch.zeros(300, 40)
+    table[270, 3] = math.nan
+    with pytest.raises(MetricError, match=r"user 270 of the batch \(from 0\), item 4"):
+        rank(TableScorer(table), k=2, seen=item_lists([[4]] * 300))
 
 
 def test_nan_of_infinities_that_cancel_is_not_imagined():
@@ -129,23 +168,22 @@ def dot_scorer(users: int = 33, n_items: int = 9000, width: int = 24) -> DotScor
 def test_dot_scores_do_not_depend_on_the_block():
     scorer = dot_scorer()
     whole = scorer(0, scorer.n_items)
-    assert torch.allclose(whole, scorer.user_vectors @ scorer.item_vectors.T + scorer.bias, atol=1e-4)
+    assert torch.allclose(whole, (scorer.user_vectors @ scorer.item_vectors.T + scorer.bias).T, atol=1e-4)
     for start, stop in [(0, 1), (5, 4097), (4095, 4097), (4096, 8192), (8999, 9000), (1, 9000)]:
-        assert torch.equal(scorer(start, stop), whole[:, start:stop])
+        assert torch.equal(scorer(start, stop), whole[start:stop])
 
 
-def test_ranks_and_lists_do_not_depend_on_the_chunk(monkeypatch):
-    scorer = dot_scorer()
-    targets = torch.arange(1, scorer.n_users + 1) * 270
+def test_ranks_and_lists_do_not_depend_on_the_chunk():
+    scorer = dot_scorer(users=300)
+    targets = torch.arange(1, scorer.n_users + 1) * 30
     seen = item_lists([[user + 1, 4096, 4097, 9000, user + 1] for user in range(scorer.n_users)])
 
     def ranked(chunk: int | None) -> Ranked:
         return rank(scorer, k=20, targets=targets, seen=seen, chunk=chunk)
 
-    kept = ranked(None)
-    monkeypatch.setattr(whole_catalogue, "HELD_BYTES", 0)
-    for other in [ranked(None), *map(ranked, (1000, 4096, 5000, 8999, 9000, 10**9))]:
-        assert all(torch.equal(a, b) for a, b in zip(kept, other, strict=True))
+    whole = ranked(None)
+    for other in map(ranked, (1000, 4096, 5000, 8999, 9000, 10**9)):
+        assert all(torch.equal(a, b) for a, b in zip(whole, other, strict=True))
 
 
 def test_padding_and_seen_items_are_never_recommended():

@@ -80,3 +80,16 @@ def test_cold_targets_may_be_left_out(evaluation: Evaluation) -> None:
     assert kept.counts.cold_targets == dropped.counts.left_out["cold target"] > 0
     assert dropped.counts.cold_targets == 0
     assert dropped.counts.users == kept.counts.users - kept.counts.cold_targets
+
+
+def test_without_a_part_whole_sequences_are_the_histories(evaluation: Evaluation) -> None:
+    stream = evaluation(part=None, max_history=3)
+    sequences = sequences_of(stream)
+    assert (stream.counts.users, stream.counts.left_out, stream.counts.cold_targets) == (len(sequences), {}, 0)
+    for batch in stream.loader(0, 1):
+        assert batch.targets is None
+        assert batch.seen_offsets is not None
+        assert batch.seen_items is not None
+        for i, row in enumerate(batch.rows.tolist()):
+            assert batch.items[i, : int(batch.lengths[i])].tolist() == sequences[row][-3:]
+            assert batch.seen_items[batch.seen_offsets[i] : batch.seen_offsets[i + 1]].tolist() == sequences[row]

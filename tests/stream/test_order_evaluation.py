@@ -46,6 +46,13 @@ def test_windows_are_bounded_and_in_the_stores_order():
     assert plan.n_batches == 200
 
 
+def test_each_rank_reads_its_share_of_the_windows():
+    plan = planned([[10] * 50] * 40, batch_tokens=100, window_tokens=1)
+    assert len(plan.windows) == 4
+    read = [{plan.window_at(batch) for batch in plan.batches_of(rank, 4)} for rank in range(4)]
+    assert max(map(len, read)) <= 2
+
+
 def test_windows_hold_64_batches_worth_however_small_they_are_asked_to_be():
     assert len(planned([[10] * 50] * 40, batch_tokens=100, window_tokens=1).windows) == 4  # 20,000 tokens by 6,400
 

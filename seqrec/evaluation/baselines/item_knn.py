@@ -81,10 +81,14 @@ class ItemKNNScorer:
         """Items of the catalogue, N."""
         return int(self.similarity.shape[1])
 
+    def of_users(self, start: int, stop: int) -> ItemKNNScorer:
+        """As `Scorer` says."""
+        return ItemKNNScorer(self.histories[start:stop], self.similarity)
+
     def __call__(self, start: int, stop: int) -> Tensor:
-        """Float32 (B, stop - start) on the CPU, as `Scorer` says."""
+        """Float32 (stop - start, B) on the CPU, as `Scorer` says."""
         # a sparse product adds along the history's items in order, so no score depends on the block
-        return torch.from_numpy((self.histories @ self.similarity[:, start:stop]).toarray())
+        return torch.from_numpy((self.histories @ self.similarity[:, start:stop]).toarray(order="F").T)
 
 
 def _binary(rows: Ints, items: np.ndarray, n_users: int, n_items: int) -> sparse.csr_array:

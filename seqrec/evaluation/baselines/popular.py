@@ -55,6 +55,10 @@ class PopularScorer:
         """Items of the catalogue, N."""
         return len(self.scores)
 
+    def of_users(self, start: int, stop: int) -> PopularScorer:
+        """As `Scorer` says."""
+        return PopularScorer(stop - start, self.scores)
+
     def __call__(self, start: int, stop: int) -> Tensor:
-        """Float32 (B, stop - start), as `Scorer` says."""
-        return self.scores[start:stop].repeat(self.n_users, 1)
+        """Float32 (stop - start, B), as `Scorer` says."""
+        return self.scores[start:stop, None].repeat(1, self.n_users)

@@ -17,8 +17,8 @@ def test_recommends_by_training_events_over_all_parts():
     popular = Popular.fit(parts, 6)
     assert popular.counts.tolist() == [0, 3, 1, 0, 2, 0]
     scorer = popular.scorer(ItemLists(torch.tensor([0, 1, 1]), torch.tensor([2])))
-    ranked = rank(scorer, k=3, targets=torch.tensor([5, 6]), seen=ItemLists(torch.tensor([0, 1, 1]), torch.tensor([2])))
-    assert ranked.top_items.tolist() == [[5, 3, 1], [2, 5, 3]]
+    ranked = rank(scorer, k=6, targets=torch.tensor([5, 6]), seen=ItemLists(torch.tensor([0, 1, 1]), torch.tensor([2])))
+    assert ranked.top_items.tolist() == [[5, 3, 1, 4, 6, 0], [2, 5, 3, 1, 4, 6]]
     assert ranked.target_rank.tolist() == [0, 5]  # three items of no events tie, two others of them before item 6
 
 

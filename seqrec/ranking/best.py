@@ -1,0 +1,98 @@
+"""The best k items of each user, kept while scores pass by.
+
+`torch.topk` over a whole catalogue costs several times the matrix product that made the scores. So neighbouring items
+form groups, and only the groups whose greatest score could enter a list are looked into.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+GROUP = 16  # items; near sqrt(N / k), where choosing groups costs about as much as choosing within them
+_LOW_BITS = 0xFFFFFFFF
+
+
+class Best:
+    """The k best items of B users by (score, then smaller item first), whatever the chunks that scores come in.
+
+    Args:
+        k: items kept, >= 1.
+        n_users: B.
+        device: where scores are.
+    """
+
+    def __init__(self, k: int, n_users: int, device: torch.device):
+        self._k = k
+        nothing = torch.full((n_users, k), -torch.inf, device=device)
+        self._keys = _keys(nothing, torch.tensor(_LOW_BITS, device=device))
+        self._last = nothing[:, -1]  # score of the k-th best so far
+
+    def add(self, scores: Tensor, start: int) -> bool:
+        """Takes in the scores of the items ``start + 1 ..``; chunks come in ascending order.
+
+        Args:
+            scores: float32 (items, B), contiguous; ``-inf`` for what may not be kept.
+            start: items before the chunk.
+        Returns:
+            Whether all scores are numbers; False says that there is a NaN, and that nothing was taken in.
+        """
+        maxima = _group_maxima(scores).T.contiguous()  # (B, groups)
+        if maxima.isnan().any():  # the maximum of anything with NaN is NaN
+            return False
+        # an equal score does not enter: the items that are kept are smaller
+        better = (maxima > self._last[:, None]).sum(dim=1)
+        (users,) = torch.where(better > 0)
+        if not len(users):
+            return True
+        # the k best lie in the k groups whose best items are best
+        groups = _first_greatest(maxima[users], min(self._k, int(better.max()))).sort(dim=1).values
+        rows = (groups[:, :, None] * GROUP + torch.arange(GROUP, device=scores.device)).flatten(1)
+        found = scores.view(-1)[rows.clamp(max=len(scores) - 1) * scores.shape[1] + users[:, None]]
+        if len(scores) % GROUP:
+            found = found.masked_fill(rows >= len(scores), -torch.inf)
+        chosen = _first_greatest(found, self._k)
+        keys = _keys(found.gather(1, chosen), start + 1 + rows.gather(1, chosen))
+        self._keys[users] = torch.cat([self._keys[users], keys], dim=1).topk(self._k).values
+        self._last = _scores(self._keys[:, -1])
+        return True
+
+    def lists(self) -> tuple[Tensor, Tensor]:
+        """Items int64 (B, k), best first, and scores float32 (B, k); item 0 where the score is -inf."""
+        scores = _scores(self._keys)
+        return (_LOW_BITS - (self._keys & _LOW_BITS)).where(scores > -torch.inf, 0), scores
+
+
+def _group_maxima(scores: Tensor) -> Tensor:
+    """float32 (groups, B), the greatest score of each ``GROUP`` neighbouring items; the last group may be short."""
+    whole = len(scores) // GROUP * GROUP
+    maxima = scores[:whole].view(whole // GROUP, GROUP, scores.shape[1]).amax(dim=1)
+    return maxima if whole == len(scores) else torch.cat([maxima, scores[whole:].amax(dim=0, keepdim=True)])
+
+
+def _first_greatest(values: Tensor, n: int) -> Tensor:
+    """int64 (rows, at most n), places of each row's greatest values in no promised order; of equal ones the first."""
+    if values.shape[1] <= n:
+        return torch.arange(values.shape[1], device=values.device).expand_as(values)
+    # topk picks any of those that tie for the last place: ask for one more to see whether that happens
+    top = values.topk(n + 1)
+    if not (top.values[:, -2] == top.values[:, -1]).any():
+        return top.indices[:, :-1]
+    return _keys(values, torch.arange(values.shape[1], device=values.device)).topk(n).indices
+
+
+def _keys(scores: Tensor, items: Tensor) -> Tensor:
+    """int64 keys that order as (score, then smaller item first), all different where items are.
+
+    The upper half is the float32 score as an integer of the same order (sign and magnitude to two's complement), the
+    lower half counts items down.
+    """
+    bits = (scores + 0.0).view(torch.int32)  # -0.0 + 0.0 is 0.0: they tie
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return (ordered.long() << 32) | (_LOW_BITS - items)
+
+
+def _scores(keys: Tensor) -> Tensor:
+    """float32, the scores of keys."""
+    ordered = (keys >> 32).int()
+    return (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(torch.float32)
