@@ -15,7 +15,7 @@ from seqrec.logs.events import action_names, classify, rejected_by_reason, role_
 from seqrec.logs.readers import check_columns
 from seqrec.logs.sequences import catalogue_table, index, time_percentiles, unit_tables
 from seqrec.logs.settings import LogSettings
-from seqrec.logs.sources import Source, item_table_source, log_sources
+from seqrec.logs.sources import FileSource, Source, item_table_source, log_sources
 from seqrec.logs.sql import connect
 from seqrec.store import Counts, SequenceStore, SourceFile
 from seqrec.store.writer import StoreWriter
@@ -59,7 +59,7 @@ def _write(
     writer: StoreWriter,
     settings: LogSettings,
     sources: list[Source],
-    table: Source | None,
+    table: FileSource | None,
     fingerprints: list[SourceFile],
     report: Callable[[str], None],
 ) -> SequenceStore:
