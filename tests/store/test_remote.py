@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import fsspec
 import numpy as np
 import pytest
@@ -188,3 +189,14 @@ def test_a_cached_store_needs_its_shards_no_more(make_store: MakeStore, cache: C
     shutil.rmtree(str(cache.folder))
     with pytest.raises(StoreError, match=r"cannot be reached \(FileNotFoundError"):
         contents(store)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_datasets_opens_the_shards_at_a_url(
+    make_store: MakeStore, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    url = f"{s3}/{tmp_path.name}/store"
+    make_store(ITEMS, per_unit=2, path=url)
+    opened = datasets.load_dataset("parquet", data_files=f"{url}/shards/*.parquet", split="train", streaming=streaming)
+    assert [row["items"] for row in opened] == ITEMS
