@@ -109,7 +109,7 @@ class _Watch(Callback):
         self.padded: list[int] = []
         self.backbone_flops: list[float] = []
         self.loss_flops: list[float] = []
-        self._outputs = len(model.item_vectors()) if model.loss.negatives is None else model.loss.negatives.total + 1
+        self._outputs = len(model.item_vectors()) if model.loss.negatives is None else 256 + 1
         self._last = 0.0
         self._loss_seconds = 0.0
         plain = model.loss.forward

@@ -46,7 +46,7 @@ Trained = Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run folder 
 @app.command()
 def prepare(
     logs: Annotated[list[str], typer.Argument(metavar="LOG...|RECIPE", help="Log files or globs; or one recipe.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the store; a recipe says it itself.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the store, or its URL; a recipe says it itself.")] = None,
     user: Annotated[str, typer.Option(help="Column of the user id.")] = "user",
     item: Annotated[str, typer.Option(help="Column of the item id.")] = "item",
     time: Annotated[str, typer.Option(help="Column of the time; `none` for a log without.")] = "time",
@@ -124,7 +124,7 @@ def evaluate(
     split: Annotated[Literal["test", "validation"], typer.Option(help="Which targets.")] = "test",
     devices: Annotated[int, typer.Option(help="Processes; the metrics are the same for any number.")] = 1,
     accelerator: Annotated[str, typer.Option(help="As Lightning names it.")] = "auto",
-    store: Annotated[Path | None, typer.Option(help="Another store than the recipe's.")] = None,
+    store: Annotated[str | None, typer.Option(help="Another store than the recipe's.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
 ) -> None:
     """Rank every item for every user, beside Popular and ItemKNN.
@@ -160,7 +160,7 @@ def recommend(
     users: Annotated[Path | None, typer.Option(help="File with one user id a line.")] = None,
     all_users: Annotated[bool, typer.Option("--all", help="Every user of the store, as Parquet into --out.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="Length of the list.")] = 10,
-    store: Annotated[Path | None, typer.Option(help="Another store than the recipe's.")] = None,
+    store: Annotated[str | None, typer.Option(help="Another store than the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="With --all: folder of the Parquet parts.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="With --all: processes; the rows are the same for any.")] = 1,
     accelerator: Annotated[str, typer.Option(help="With --all: as Lightning names it.")] = "auto",

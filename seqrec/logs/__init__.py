@@ -1,6 +1,6 @@
 """Raw event logs → sequence store, with DuckDB on one machine."""
 
 from seqrec.logs.prepare import prepare
-from seqrec.logs.settings import CleanSettings, ColumnSettings, ItemTableSettings, LogSettings
+from seqrec.logs.settings import CleanSettings, ColumnSettings, DatasetSettings, ItemTableSettings, LogSettings
 
-__all__ = ["CleanSettings", "ColumnSettings", "ItemTableSettings", "LogSettings", "prepare"]
+__all__ = ["CleanSettings", "ColumnSettings", "DatasetSettings", "ItemTableSettings", "LogSettings", "prepare"]

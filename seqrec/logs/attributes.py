@@ -7,11 +7,11 @@ import duckdb
 from seqrec.errors import LogError
 from seqrec.logs.readers import check_columns, create_rows, read_rows
 from seqrec.logs.settings import ItemTableSettings
-from seqrec.logs.sources import Source
+from seqrec.logs.sources import FileSource
 from seqrec.logs.sql import first, identifier
 
 
-def check_item_table(source: Source, settings: ItemTableSettings) -> None:
+def check_item_table(source: FileSource, settings: ItemTableSettings) -> None:
     """Refuses a table that lacks a column.
 
     Raises:
@@ -23,7 +23,9 @@ def check_item_table(source: Source, settings: ItemTableSettings) -> None:
     check_columns(source, roles, {role: names.get(role, "logs.items.columns") for role in roles})
 
 
-def read_item_table(connection: duckdb.DuckDBPyConnection, source: Source, settings: ItemTableSettings) -> list[str]:
+def read_item_table(
+    connection: duckdb.DuckDBPyConnection, source: FileSource, settings: ItemTableSettings
+) -> list[str]:
     """Reads the table into `attributes`: `item_id` and the attributes as text, an empty cell as null.
 
     Returns:

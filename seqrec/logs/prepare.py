@@ -15,7 +15,7 @@ from seqrec.logs.events import action_names, classify, rejected_by_reason, role_
 from seqrec.logs.readers import check_columns
 from seqrec.logs.sequences import catalogue_table, index, time_percentiles, unit_tables
 from seqrec.logs.settings import LogSettings
-from seqrec.logs.sources import Source, item_table_source, log_sources
+from seqrec.logs.sources import FileSource, Source, item_table_source, log_sources
 from seqrec.logs.sql import connect
 from seqrec.store import Counts, SequenceStore, SourceFile
 from seqrec.store.writer import StoreWriter
@@ -27,12 +27,13 @@ def prepare(settings: LogSettings, out: str | Path, *, progress: Callable[[str],
     """Reads the logs and writes a sequence store; returns an existing one made from equal files with equal settings.
 
     Order of a sequence: `order` where the log has it, else time, then position in the source. The log need not fit into
-    memory: the engine spills to a folder beside the destination, and one unit of users is held at a time. The store
-    appears at once and whole; an interrupted call leaves nothing behind.
+    memory: the engine spills to a folder beside the destination (into the system's temporary folder where that is a
+    URL), and one unit of users is held at a time. The store appears at once and whole; an interrupted call leaves
+    nothing behind.
 
     Args:
         settings: the `logs` section of a recipe.
-        out: the store's folder.
+        out: the store's folder, or a URL of any fsspec protocol.
         progress: called with a sentence at the start of each stage; the logger `seqrec.logs` gets them too.
     Raises:
         LogError: a file is missing or unreadable, most rows are refused, or no event is left.
@@ -48,7 +49,7 @@ def prepare(settings: LogSettings, out: str | Path, *, progress: Callable[[str],
         check_item_table(table, settings.items)
     report(f"hashing {len(sources) + (table is not None)} files")
     fingerprints = [source.fingerprint() for source in [*sources, *([table] if table else [])]]
-    if (Path(out) / "manifest.json").is_file():
+    if SequenceStore.exists(out):
         return _existing(SequenceStore(out), settings, fingerprints)
     with StoreWriter(out) as writer:
         return _write(writer, settings, sources, table, fingerprints, report)
@@ -58,7 +59,7 @@ def _write(
     writer: StoreWriter,
     settings: LogSettings,
     sources: list[Source],
-    table: Source | None,
+    table: FileSource | None,
     fingerprints: list[SourceFile],
     report: Callable[[str], None],
 ) -> SequenceStore:

@@ -1,4 +1,4 @@
-"""One reader a format: each gives the rows of one file as text columns, with their row numbers in that file.
+"""One reader a format: each gives the rows of a file or data set as text columns, with their row numbers in it.
 
 Row 1 is the first row of data: the line after the header where there is one. Blank lines are no rows and are not
 counted; a quoted field with line breaks is part of one row.
@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqrec.errors import ColumnError, LogError
-from seqrec.logs.sources import Source
+from seqrec.logs.datasets import DatasetSource
+from seqrec.logs.sources import FileSource, Source
 from seqrec.logs.sql import identifier, literal, literals, one
 
 MALFORMED = "malformed line"
 _JSON_SAMPLE_LINES = 10_000
 _MAX_LINE_BYTES = 64 << 20  # one line of `sequences` or JSON may be long
-_REJECTS, _SCANS = "reader_rejects", "reader_scans"
+_REJECTS, _SCANS, _DATASET = "reader_rejects", "reader_scans", "reader_dataset"
 
 
 def check_columns(source: Source, roles: Mapping[str, str], settings: Mapping[str, str]) -> None:
@@ -48,11 +49,13 @@ def check_columns(source: Source, roles: Mapping[str, str], settings: Mapping[st
 
 
 def column_names(source: Source) -> list[str]:
-    """The columns that a csv, tsv, jsonl or parquet file has.
+    """The columns that a data set or a csv, tsv, jsonl or parquet file has.
 
     Raises:
         LogError: the file is empty, is not of its format, or repeats a column.
     """
+    if isinstance(source, DatasetSource):
+        return list(source.dataset.column_names)
     try:
         if source.format == "parquet":
             names = list(pq.read_schema(source.path).names)
@@ -87,7 +90,10 @@ def read_rows(
     Raises:
         LogError: the file cannot be read as its format at all.
     """
-    query = _QUERIES[source.format](source, roles)
+    if isinstance(source, DatasetSource):
+        query = _dataset(connection, source, roles)
+    else:
+        query = _QUERIES[source.format](source, roles)
     try:
         connection.execute(f"INSERT INTO {table} BY NAME SELECT {file} AS file, * FROM ({query})")
     except duckdb.Error as error:
@@ -96,11 +102,11 @@ def read_rows(
         if "state machine" in what:
             what, hint = "line ends are mixed (\\n and \\r\\n)", f"make them alike: sed -i 's/\\r$//' {source.name}"
         raise LogError(f"cannot be read as {source.format}: {what}", where=source.name, do=hint) from error
-    if source.format != "parquet":
+    if isinstance(source, FileSource) and source.format != "parquet":
         _add_malformed(connection, source, table, file)
 
 
-def _csv(source: Source, roles: Mapping[str, str]) -> str:
+def _csv(source: FileSource, roles: Mapping[str, str]) -> str:
     columns = column_names(source)
     reader = _read_csv(
         source,
@@ -113,7 +119,7 @@ def _csv(source: Source, roles: Mapping[str, str]) -> str:
     return f"SELECT row_number() OVER () AS row, 0 AS pos, {texts}, {_NO_FAULT} FROM {reader}"
 
 
-def _jsonl(source: Source, roles: Mapping[str, str]) -> str:
+def _jsonl(source: FileSource, roles: Mapping[str, str]) -> str:
     # JSON pointers take any key, where JSON paths give meaning to `$` and `.`
     pointers = literals("/" + column.replace("~", "~0").replace("/", "~1") for column in roles.values())
     texts = ", ".join(f"fields[{i}] AS {identifier(role)}" for i, role in enumerate(roles, start=1))
@@ -129,15 +135,27 @@ def _jsonl(source: Source, roles: Mapping[str, str]) -> str:
         )"""
 
 
-def _sequences(source: Source, roles: Mapping[str, str]) -> str:
+def _sequences(source: FileSource, roles: Mapping[str, str]) -> str:
     return f"""
         SELECT row, unnest(range(1, greatest(len(words), 2)))::INTEGER AS pos, words[1] AS "user",
             unnest(CASE WHEN len(words) > 1 THEN words[2:] ELSE [NULL] END) AS item, {_NO_FAULT}
         FROM (SELECT row, regexp_split_to_array(trim(line, e' \\t'), '[ \\t]+') AS words FROM ({_lines(source)}))"""
 
 
-def _parquet(source: Source, roles: Mapping[str, str]) -> str:
-    schema = pq.read_schema(source.path)
+def _parquet(source: FileSource, roles: Mapping[str, str]) -> str:
+    return f"""
+        SELECT file_row_number + 1 AS row, 0 AS pos, {_texts(pq.read_schema(source.path), roles)}, {_NO_FAULT}
+        FROM read_parquet({_file(source)}, file_row_number = true, binary_as_string = true)"""
+
+
+def _dataset(connection: duckdb.DuckDBPyConnection, source: DatasetSource, roles: Mapping[str, str]) -> str:
+    rows = source.read(roles)
+    connection.register(_DATASET, rows)
+    return f"SELECT row, 0 AS pos, {_texts(rows.schema, {role: role for role in roles})}, {_NO_FAULT} FROM {_DATASET}"
+
+
+def _texts(schema: pa.Schema, roles: Mapping[str, str]) -> str:
+    """SQL for typed columns as text."""
 
     def text(column: str) -> str:
         kind, name = schema.field(column).type, identifier(column)
@@ -145,23 +163,20 @@ def _parquet(source: Source, roles: Mapping[str, str]) -> str:
             name = f"{name}::{'TIMESTAMPTZ' if kind.tz else 'TIMESTAMP'}"
         return f"{name}::VARCHAR"
 
-    texts = ", ".join(f"{text(column)} AS {identifier(role)}" for role, column in roles.items())
-    return f"""
-        SELECT file_row_number + 1 AS row, 0 AS pos, {texts}, {_NO_FAULT}
-        FROM read_parquet({_file(source)}, file_row_number = true, binary_as_string = true)"""
+    return ", ".join(f"{text(column)} AS {identifier(role)}" for role, column in roles.items())
 
 
 _QUERIES = {"csv": _csv, "tsv": _csv, "jsonl": _jsonl, "sequences": _sequences, "parquet": _parquet}
 _NO_FAULT = "NULL::VARCHAR AS reason, NULL::VARCHAR AS raw"
 
 
-def _lines(source: Source) -> str:
+def _lines(source: FileSource) -> str:
     # a reader of whole lines: no quotes, and a delimiter that neither JSON nor ids contain
     reader = _read_csv(source, ["line"], header=False, delimiter="\x02", quote="")
     return f"SELECT row_number() OVER () AS row, line FROM {reader} WHERE trim(line, e' \\t') <> ''"
 
 
-def _read_csv(source: Source, columns: list[str], *, header: bool, delimiter: str, quote: str) -> str:
+def _read_csv(source: FileSource, columns: list[str], *, header: bool, delimiter: str, quote: str) -> str:
     types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     return f"""read_csv({_file(source)}, auto_detect = false, columns = {{{types}}}, header = {header},
         delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)},
@@ -169,13 +184,13 @@ def _read_csv(source: Source, columns: list[str], *, header: bool, delimiter: st
         store_rejects = true, rejects_table = '{_REJECTS}', rejects_scan = '{_SCANS}')"""
 
 
-def _file(source: Source) -> str:
+def _file(source: FileSource) -> str:
     # a list of one, with wildcards escaped: DuckDB would expand a file name that holds brackets
     path = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(source.path))
     return f"[{literal(path)}]"
 
 
-def _add_malformed(connection: duckdb.DuckDBPyConnection, source: Source, table: str, file: int) -> None:
+def _add_malformed(connection: duckdb.DuckDBPyConnection, source: FileSource, table: str, file: int) -> None:
     """Puts the lines that the engine refused into the table, and moves the rows after them down by as many."""
     header = int(source.format in ("csv", "tsv") and source.header is None)
     connection.execute(
@@ -202,7 +217,7 @@ def _add_malformed(connection: duckdb.DuckDBPyConnection, source: Source, table:
         connection.execute(f"DROP TABLE {name}")
 
 
-def _header_line(source: Source) -> list[str]:
+def _header_line(source: FileSource) -> list[str]:
     with _open_text(source) as text:
         if source.format == "csv":
             lines = csv.reader(text, delimiter=source.delimiter)
@@ -214,7 +229,7 @@ def _header_line(source: Source) -> list[str]:
     return names
 
 
-def _json_keys(source: Source) -> Iterator[str]:
+def _json_keys(source: FileSource) -> Iterator[str]:
     keys: dict[str, None] = {}
     with _open_text(source) as text:
         for line in islice(text, _JSON_SAMPLE_LINES):
@@ -227,11 +242,13 @@ def _json_keys(source: Source) -> Iterator[str]:
     return iter(keys)
 
 
-def _open_text(source: Source) -> io.TextIOWrapper:
+def _open_text(source: FileSource) -> io.TextIOWrapper:
     compression = {".gz": "gzip", ".zst": "zstd"}.get(source.path.suffix.lower())
     stream = pa.input_stream(str(source.path), compression=compression)
     return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
 
 
 def _format_hint(source: Source) -> str:
+    if isinstance(source, DatasetSource):
+        return "look at the data set, and at `split` of this source"
     return f"set `{source.setting}.format` (now {source.format}), or repair the file"

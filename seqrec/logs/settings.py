@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from seqrec.settings import Settings
 
@@ -75,6 +75,25 @@ class ItemTableSettings(Settings):
         return {role: column for role, column in named.items() if column} | {name: name for name in self.columns}
 
 
+class DatasetSettings(Settings):
+    """A data set that Hugging Face `datasets` loads: of the hub, or a folder."""
+
+    kind: Literal["hf"] = Field(description="hf.")
+    path: str = Field(
+        description="Folder that `save_to_disk` wrote or that holds files of one format, found as other sources are; "
+        "else a name on the hub, as owner/name."
+    )
+    name: str | None = Field(default=None, description="Configuration of the data set, where it has several.")
+    split: str | None = Field(default=None, description="Split, as train or train[:10%]; null where it has one only.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")
+
+
+LogSource = Annotated[
+    Annotated[str, Tag("file")] | Annotated[DatasetSettings, Tag("hf")],
+    Discriminator(lambda value: "file" if isinstance(value, str) else "hf"),
+]
+
+
 class LogSettings(Settings):
     """What `prepare` reads and how.
 
@@ -82,7 +101,9 @@ class LogSettings(Settings):
     against the folder that the environment variable SEQREC_DATA names, else against the current directory.
     """
 
-    sources: list[str] = Field(min_length=1, description="Files or globs, in the order of events; a glob's are sorted.")
+    sources: list[LogSource] = Field(
+        min_length=1, description="Files, globs or data sets, in the order of events; a glob's files are sorted."
+    )
     root: str | None = Field(
         default=None, description="Folder that relative paths start from; default $SEQREC_DATA, else `.`."
     )

@@ -1,4 +1,4 @@
-"""From paths and globs in a recipe to files that exist, with their formats and hashes."""
+"""From paths and globs in a recipe to files and data sets that exist, with their formats and hashes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqrec.errors import LogError
-from seqrec.logs.settings import Format, LogSettings
+from seqrec.logs.datasets import DatasetSource, dataset_source
+from seqrec.logs.settings import DatasetSettings, Format, LogSettings
 from seqrec.store import SourceFile
 
 _FORMAT_OF_SUFFIX: dict[str, Format] = {
@@ -25,7 +26,7 @@ _COMPRESSIONS = (".gz", ".zst")
 
 
 @dataclass(frozen=True)
-class Source:
+class FileSource:
     """A raw file that exists.
 
     Attributes:
@@ -51,20 +52,31 @@ class Source:
         return SourceFile(path=self.name, size_bytes=self.path.stat().st_size, sha256=digest)
 
 
+Source = FileSource | DatasetSource
+
+
 def log_sources(settings: LogSettings) -> list[Source]:
-    """Every event file, in the order given and a glob's sorted.
+    """Every event file and data set, in the order given and a glob's sorted.
 
     Raises:
-        LogError: nothing lies at a path, a path is named twice, or a format cannot be told from a name.
+        LogError: nothing lies at a path, a path is named twice, a format cannot be told from a name, or a data set
+            cannot be loaded.
     """
     root, origin = _root(settings)
-    names = [name for pattern in settings.sources for name in _expand(pattern, root, origin)]
+    sources: list[Source] = []
+    for told in settings.sources:
+        if isinstance(told, DatasetSettings):
+            sources.append(dataset_source(told, root))
+            continue
+        for name in _expand(told, root, origin):
+            sources.append(_source(name, root, settings.format, settings.header, settings.delimiter, "logs"))
+    names = [source.name for source in sources]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise LogError("named twice", where=repeated[0], do="list each file once in `logs.sources`")
-    return [_source(name, root, settings.format, settings.header, settings.delimiter, "logs") for name in names]
+    return sources
 
 
-def item_table_source(settings: LogSettings) -> Source | None:
+def item_table_source(settings: LogSettings) -> FileSource | None:
     """The item-attribute table, where the settings name one.
 
     Raises:
@@ -112,7 +124,7 @@ def _expand(pattern: str, root: Path, origin: str) -> list[str]:
 
 def _source(
     name: str, root: Path, format: str, header: Sequence[str] | None, delimiter: str | None, setting: str
-) -> Source:
+) -> FileSource:
     suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     compressed = bool(suffixes) and suffixes[-1] in _COMPRESSIONS
     suffix = "".join(suffixes[-2:-1] if compressed else suffixes[-1:])
@@ -127,4 +139,4 @@ def _source(
     if told == "parquet" and compressed:
         raise LogError("Parquet compresses within the file", where=name, do=f"decompress it: {name} is not readable")
     default = "\t" if told == "tsv" else ","
-    return Source(name, root / name, told, header, delimiter or default, setting)  # type: ignore[arg-type]
+    return FileSource(name, root / name, told, header, delimiter or default, setting)  # type: ignore[arg-type]

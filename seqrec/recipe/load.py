@@ -119,7 +119,7 @@ def _walk(location: Iterable[int | str]) -> tuple[list[type[BaseModel]], list[st
     path: list[str] = []
     for part in location:
         tagged = [c for c in classes if "kind" in c.model_fields and part in typing.get_args(_kind(c))]
-        if tagged and len(classes) > 1:
+        if tagged and (len(classes) > 1 or part not in classes[0].model_fields):  # a union with text has one class
             classes = tagged
             continue
         path.append(str(part))

@@ -34,7 +34,7 @@ from seqrec.training import BEST, LAST, BestCheckpoint, load_weights, read_check
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_FREE = frozenset({"loggers", "selection.save_every_steps"}) | {
+_FREE = frozenset({"loggers", "selection.save_every_steps", "data.cache"}) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
@@ -49,12 +49,12 @@ class Run:
         store: another store than the recipe's, as where it was moved; None for the recipe's.
     """
 
-    def __init__(self, folder: str | Path, *, store: Path | None = None):
+    def __init__(self, folder: str | Path, *, store: str | Path | None = None):
         self.folder = Path(folder)
         self._store = store
 
     @classmethod
-    def open(cls, folder: str | Path, *, store: Path | None = None) -> Run:
+    def open(cls, folder: str | Path, *, store: str | Path | None = None) -> Run:
         """An existing run.
 
         Raises:
@@ -182,15 +182,15 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
 
 def ensure_store(recipe: Recipe) -> SequenceStore:
     """The recipe's store, prepared first where it is missing."""
-    path = Path(recipe.data.store)
-    if recipe.logs is None or (path / "manifest.json").is_file():
+    path = recipe.data.store
+    if recipe.logs is None or SequenceStore.exists(path):
         return SequenceStore(path)
     if is_first_process():
         return prepare(recipe.logs, path)
     deadline = time.monotonic() + _WAIT_SECONDS
-    while not (path / "manifest.json").is_file():
+    while not SequenceStore.exists(path):
         if time.monotonic() > deadline:
-            raise RunError(f"rank 0 has not prepared the store within {_WAIT_SECONDS} s", where=str(path))
+            raise RunError(f"rank 0 has not prepared the store within {_WAIT_SECONDS} s", where=path)
         time.sleep(1)
     return SequenceStore(path)
 

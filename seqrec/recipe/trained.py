@@ -84,7 +84,7 @@ def open_trained(path: str | Path, *, store: str | Path | None = None) -> Traine
         RunError, BundleError: neither, or not whole.
     """
     if not (Path(path) / "bundle.json").is_file():
-        run = Run.open(path, store=None if store is None else Path(store))
+        run = Run.open(path, store=store)
         return Trained(run, run.recipe)
     bundle = load_bundle(path)
     recipe = parse_recipe(yaml.safe_load(bundle.recipe), where=f"{path}/recipe.yaml")

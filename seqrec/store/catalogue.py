@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqrec.errors import UnknownIdError, nearest
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 class Catalogue:
@@ -29,9 +33,10 @@ class Catalogue:
         self.table = table
 
     @classmethod
-    def read(cls, path: Path) -> Catalogue:
+    def read(cls, path: Path | UPath) -> Catalogue:
         """Reads `catalogue.parquet`."""
-        return cls(pq.read_table(path))
+        with path.open("rb") as file:
+            return cls(pq.read_table(file))
 
     @classmethod
     def of_ids(cls, item_ids: Sequence[str]) -> Catalogue:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from seqrec.settings import Settings
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had neither `size_bytes` nor `unit_rows`; it is read too
 UNIT_ROWS = 4096  # rows a row group; a unit of streaming is one row group
 
 
@@ -26,7 +28,9 @@ class Shard(Settings):
     file: str = Field(description="Path inside the store.")
     rows: int = Field(description="Users in the shard; may be 0.")
     events: int = Field(description="Events in the shard.")
+    size_bytes: int = Field(description="Size of the file.")
     sha256: str = Field(description="SHA-256 of the file's bytes.")
+    unit_rows: list[int] = Field(description="Users in each row group.")
 
 
 class Counts(Settings):
@@ -57,3 +61,9 @@ class Manifest(Settings):
         description="101 values, the 0th..100th percentile (discrete) of event time in µs; null without times."
     )
     shards: list[Shard] = Field(description="Shard files in row order.")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -37,7 +37,7 @@ class SequenceDataModule(L.LightningDataModule):
     def __init__(self, settings: DataSettings, task: Task, *, seed: int, max_history: int, in_batch: int = 0):
         super().__init__()
         self.settings = settings
-        self.store = SequenceStore(settings.store)
+        self.store = SequenceStore(settings.store, cache=settings.cache)
         self.position = Position(0, 0)
         self._task = task
         self._seed = seed

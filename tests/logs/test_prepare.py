@@ -20,7 +20,14 @@ CSV = f"user,item,time\n007,-1,{T}\n007,12345678901234567890,{T + 1}\n"
 def test_a_store_as_the_layout_says(prepared: Prepare) -> None:
     store = prepared(CSV)
     files = sorted(str(file.relative_to(store.path)) for file in store.path.rglob("*") if file.is_file())
-    expected = ["audit.json", "catalogue.parquet", "manifest.json", "rejected.parquet", "shards/part-00000.parquet"]
+    expected = [
+        "README.md",
+        "audit.json",
+        "catalogue.parquet",
+        "manifest.json",
+        "rejected.parquet",
+        "shards/part-00000.parquet",
+    ]
     assert files == expected
     assert sequences(store) == {"007": ["-1", "12345678901234567890"]}
     assert store.manifest.counts.model_dump() == {"users": 1, "items": 2, "events": 2, "rejected": 0}

@@ -11,7 +11,7 @@ import pytest
 from seqrec.errors import ColumnError, LogError
 from seqrec.logs import readers
 from seqrec.logs.readers import check_columns, column_names, create_rows, read_rows
-from seqrec.logs.sources import Source
+from seqrec.logs.sources import FileSource
 
 from .conftest import write
 
@@ -25,7 +25,7 @@ def read(path: Path, format: str, roles: dict[str, str] = ROLES, **options: obje
     with duckdb.connect() as connection:
         delimiter = "\t" if format == "tsv" else ","
         create_rows(connection, roles, "t")
-        read_rows(connection, Source(path.name, path, format, **{"delimiter": delimiter} | options), roles, "t")  # type: ignore[arg-type]
+        read_rows(connection, FileSource(path.name, path, format, **{"delimiter": delimiter} | options), roles, "t")  # type: ignore[arg-type]
         names = ", ".join(f'"{role}"' for role in roles)
         return connection.execute(
             f"SELECT row, pos, {names}, coalesce(raw, reason) FROM t ORDER BY row, pos"
@@ -40,7 +40,7 @@ def read(path: Path, format: str, roles: dict[str, str] = ROLES, **options: obje
 )
 def test_text_formats_plain_and_compressed(tmp_path: Path, format: str, content: str, compression: str) -> None:
     file = write(tmp_path / f"log.{format}{compression}", content)
-    check_columns(Source(file.name, file, format, delimiter="\t" if format == "tsv" else ","), ROLES, ROLES)  # type: ignore[arg-type]
+    check_columns(FileSource(file.name, file, format, delimiter="\t" if format == "tsv" else ","), ROLES, ROLES)  # type: ignore[arg-type]
     assert read(file, format) == ROWS
 
 
@@ -57,7 +57,7 @@ def test_parquet_integers_strings_binary_and_timestamps(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "log.parquet", row_group_size=1)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        source = Source("log.parquet", tmp_path / "log.parquet", "parquet")
+        source = FileSource("log.parquet", tmp_path / "log.parquet", "parquet")
         create_rows(connection, table.column_names, "t")
         read_rows(connection, source, {name: name for name in table.column_names}, "t")
         found = connection.execute('SELECT row, "user", item, naive, zoned FROM t ORDER BY row').fetchall()
@@ -140,7 +140,7 @@ def test_row_numbers_are_the_file_s_with_parallel_readers(tmp_path: Path) -> Non
     file = write(tmp_path / "log.csv", text.getvalue())
     with duckdb.connect(config={"threads": 4}) as connection:
         create_rows(connection, ROLES, "t")
-        read_rows(connection, Source(file.name, file, "csv"), ROLES, "t")
+        read_rows(connection, FileSource(file.name, file, "csv"), ROLES, "t")
         query = """SELECT count(*), count(*) FILTER (row::VARCHAR = "user"),
             list(row ORDER BY row) FILTER ("user" IS NULL) FROM t"""
         assert connection.execute(query).fetchall() == [(count, count - len(bad), sorted(bad))]
@@ -151,18 +151,18 @@ def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(
         ColumnError, match=r"(?s)log.csv.gz: no column `user`.*`userId`, `item`, `ts`.*did you mean `userId`"
     ):
-        check_columns(Source(file.name, file, "csv"), ROLES, {role: f"logs.columns.{role}" for role in ROLES})
+        check_columns(FileSource(file.name, file, "csv"), ROLES, {role: f"logs.columns.{role}" for role in ROLES})
 
 
 def test_columns_of_json_come_from_a_sample_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "log.jsonl", '{"a": 1}\n{"b": 1}\n{"c": 1}\n')
     monkeypatch.setattr(readers, "_JSON_SAMPLE_LINES", 2)
-    assert column_names(Source(file.name, file, "jsonl")) == ["a", "b"]
+    assert column_names(FileSource(file.name, file, "jsonl")) == ["a", "b"]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     file = write(tmp_path / "log.csv", "\ufeff" + CSV)
-    assert column_names(Source(file.name, file, "csv")) == list(ROLES)
+    assert column_names(FileSource(file.name, file, "csv")) == list(ROLES)
     assert read(file, "csv") == ROWS
 
 
@@ -177,7 +177,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 def test_heads_that_cannot_be_read(tmp_path: Path, content: str, format: str, message: str) -> None:
     file = write(tmp_path / "log", content)
     with pytest.raises(LogError, match=message):
-        column_names(Source(file.name, file, format))  # type: ignore[arg-type]
+        column_names(FileSource(file.name, file, format))  # type: ignore[arg-type]
 
 
 def test_mixed_line_ends_are_refused_rather_than_misread(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from seqrec.logs import CleanSettings, ColumnSettings, ItemTableSettings, LogSettings
+from seqrec.logs import CleanSettings, ColumnSettings, DatasetSettings, ItemTableSettings, LogSettings
 
 
-@pytest.mark.parametrize("model", [LogSettings, ColumnSettings, CleanSettings, ItemTableSettings])
+@pytest.mark.parametrize("model", [LogSettings, ColumnSettings, CleanSettings, DatasetSettings, ItemTableSettings])
 def test_every_field_is_described(model: type[BaseModel]) -> None:
     assert not [name for name, field in model.model_fields.items() if not field.description]
 

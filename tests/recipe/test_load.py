@@ -46,6 +46,7 @@ def test_trainer_arguments_that_exactness_cannot_honour(write_recipe: Callable[.
     [
         ("trainer.max_epoch=2", "no Trainer argument `max_epoch`; did you mean `max_epochs`?"),
         ("model.backbone.layerz=2", "unknown key `model.backbone.layerz`; did you mean `layers`?"),
+        ("logs.sources=[{kind: hf, path: a, splt: b}]", "unknown key `logs.sources.0.splt`; did you mean `split`?"),
         ("model.head={kind: next_itm}", "`model.head`: unknown kind `next_itm`; did you mean `next_item`?"),
         ("data.split={kind: temporal, test_from: 0.999}", "no whole percent"),
         ("data.max_length=1", "`data.max_length`"),

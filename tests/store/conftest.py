@@ -25,6 +25,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
         action_names: Sequence[str] = (),
         percentiles: Sequence[int] | None = None,
         per_unit: int = 4096,
+        path: str | None = None,
     ) -> SequenceStore:
         rows = [
             {"user_id": f"u{i}", "items": row, "timestamps": times and times[i], "actions": actions and actions[i]}
@@ -37,7 +38,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
         units = (
             pa.Table.from_pylist(rows[first : first + per_unit], schema) for first in range(0, len(rows), per_unit)
         )
-        with StoreWriter(tmp_path_factory.mktemp("store") / "store") as writer:
+        with StoreWriter(path or tmp_path_factory.mktemp("store") / "store") as writer:
             writer.write_catalogue(catalogue)
             writer.write_units(units)
             return writer.commit(

@@ -89,7 +89,7 @@ def test_what_is_no_store_is_refused_with_the_command_that_makes_one(tmp_path: P
         SequenceStore(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": 2}', '{"format_version": 1}'])
 def test_an_unreadable_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match=r"(?s)unreadable manifest.*prepare the store again"):
@@ -103,5 +103,5 @@ def test_another_format_version_and_missing_shards_are_refused(make_store: MakeS
         SequenceStore(store.path)
     manifest = json.loads((store.path / "manifest.json").read_text()) | {"format_version": 99}
     (store.path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(StoreError, match="format version 99, this seqrec reads 1"):
+    with pytest.raises(StoreError, match="format version 99, this seqrec reads 1 to 2"):
         SequenceStore(store.path)

@@ -98,7 +98,7 @@ def test_scratch_is_gone_and_further_files_are_there(tmp_path: Path) -> None:
         writer.write_json("audit.json", {"ü": 1})
         store = writer.commit(**manifest(1))
     assert {path.name for path in store.path.iterdir()} == {
-        "manifest.json", "catalogue.parquet", "shards", "rejected.parquet", "audit.json",
+        "README.md", "manifest.json", "catalogue.parquet", "shards", "rejected.parquet", "audit.json",
     }  # fmt: skip
     assert json.loads((store.path / "audit.json").read_text()) == {"ü": 1}
     assert pq.read_table(store.path / "rejected.parquet").to_pylist() == [{"reason": "bad time"}]
