@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
@@ -23,7 +23,8 @@ class TrainingBatch:
         inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
         lengths: int64 (B,).
         targets: int64 (B, L), PAD where nothing is predicted; everywhere in the filler of a rank without rows.
-        rows: int64 (B,), store rows of the sequences; empty in a filler.
+        rows: int64 (B,), store rows of the sequences; empty in a filler. A row can occur more than once where long
+            histories are cut into several sequences.
         step_targets: targets in all micro-batches that this rank takes of the step.
         step_tokens: inputs likewise.
         position: the position of the step that it belongs to.
@@ -40,6 +41,15 @@ class TrainingBatch:
     position: Position
     micro_batch: int
     after: Position
+
+    def pin_memory(self) -> Self:
+        """The same in page-locked memory, which a GPU copies from while it computes."""
+        pinned: dict[str, Any] = {
+            field.name: value.pin_memory()
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **pinned)
 
 
 @dataclass

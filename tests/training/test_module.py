@@ -11,8 +11,7 @@ from torch import Tensor
 
 import seqrec.training.module
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
-from seqrec.stream import SequenceDataModule, TrainingBatch
-from seqrec.stream.training_stream import MicroBatch
+from seqrec.stream import Position, SequenceDataModule, TrainingBatch
 from seqrec.training import OptimizerSettings, SequenceRecommender
 
 STEP = 1
@@ -38,7 +37,7 @@ def make(values: dict[str, Any], store: Path, **data: Any) -> tuple[SequenceReco
 
 def step_of(data: SequenceDataModule, rank: int, world_size: int) -> list[TrainingBatch]:
     data.training.place(rank, world_size)
-    return [data.training[MicroBatch(0, STEP, i)] for i in range(data.training.micro_batches)]
+    return data.training.step(Position(0, STEP))
 
 
 def gradient(module: SequenceRecommender) -> dict[str, Tensor]:
@@ -89,7 +88,7 @@ def test_ranks_together_make_the_gradient_of_the_global_batch(
 def test_dropout_follows_the_step_and_not_what_ran_before(recipe_values: dict[str, Any], store_in_units: Path) -> None:
     module, data = make(recipe_values, store_in_units)
     module.trainer = Ranks(1, 1)  # type: ignore[assignment]
-    batch, other = data.training[MicroBatch(0, STEP, 0)], data.training[MicroBatch(1, STEP, 0)]
+    batch, other = (data.training.step(Position(epoch, STEP))[0] for epoch in (0, 1))
 
     def loss(at: TrainingBatch) -> float:
         module.on_train_batch_start(at, 0)
@@ -107,7 +106,7 @@ def test_negatives_are_those_of_the_step_on_every_rank(recipe_values: dict[str, 
     here, there, later = (
         step_of(data, 0, 2)[0],
         step_of(data, 1, 2)[0],
-        data.training[MicroBatch(0, STEP + 1, 0)],
+        data.training.step(Position(0, STEP + 1))[0],
     )
     drawn = [module._negatives(batch) for batch in (here, there, later)]
     assert drawn[0] is not None
