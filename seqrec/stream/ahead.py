@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ class Workers:
     def __init__(self, n: int):
         self.n = n
         self._pool = ThreadPoolExecutor(n, thread_name_prefix="seqrec-stream") if n else None
+        # once, and before an interpreter that exits in mid-epoch has taken the pool's module apart
+        self._end = weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True) if self._pool else None
 
     def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """The job's result to come; `Future.result` raises what the job raised, with the job's own traceback."""
@@ -43,8 +46,8 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._end is not None:
+            self._end()
 
 
 def ahead(items: Iterable[T], n: int) -> Iterator[T]:

@@ -25,7 +25,10 @@ from seqrec.stream.settings import DataSettings
 from seqrec.stream.trainable import TrainableRows, TrainableRule
 
 Int64 = npt.NDArray[np.int64]
-_JOB_TOKENS = 65_536  # of the steps that one job collates: handing over a small step costs more than making it
+# Steps that one job collates at most, since handing over a small step costs about as much as making it. A window has 64
+# and more, so that jobs made ahead seldom want the window after next.
+_JOB_STEPS = 8
+_JOB_TOKENS = 65_536  # of such a job, or one step where that has more, so that large steps do not pile up
 _COUNTED_AHEAD = 8  # units a thread, which keeps it busy and holds little
 
 
@@ -142,10 +145,10 @@ class TrainingStream:
 
     def step(self, position: Position) -> list[TrainingBatch]:
         """The rank's micro-batches of one step alone: reads a window of each of its partitions."""
-        return next(self._steps(position, threads=0, pin_memory=False, job_tokens=1))
+        return next(self._steps(position, threads=0, pin_memory=False, most_steps=1))
 
     def _steps(
-        self, position: Position, threads: int, pin_memory: bool, job_tokens: int = _JOB_TOKENS
+        self, position: Position, threads: int, pin_memory: bool, most_steps: int = _JOB_STEPS
     ) -> Iterator[list[TrainingBatch]]:
         order = plan(
             self._unit_rows,
@@ -157,7 +160,7 @@ class TrainingStream:
             epoch=position.epoch,
         )
         shares = share(self.n_partitions, self._world_size, self._rank)
-        steps_a_job = max(1, job_tokens * self._world_size // self._settings.step_tokens)
+        steps_a_job = max(1, min(most_steps, _JOB_TOKENS * self._world_size // self._settings.step_tokens))
         with Workers(threads) as workers:
             readings = ahead(self._readings(order, shares, position.step, workers), min(threads, 1))
             jobs = self._jobs(order, shares, position.step, steps_a_job, readings, workers, pin_memory)
