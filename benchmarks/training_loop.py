@@ -17,7 +17,7 @@ import torch
 from harness import write_result
 
 from seqrec.recipe import Parts, build, ensure_store, load_recipe
-from seqrec.stream.training_stream import MicroBatch
+from seqrec.stream import Position
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
 SETTINGS = [
@@ -43,8 +43,7 @@ def by_hand(parts: Parts) -> None:
     configured: Any = module.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     module.train()
-    for step in range(stream.n_steps):
-        batch = stream[MicroBatch(0, step, 0)]
+    for step, batch in enumerate(stream.batches(Position(0, 0))):
         module.on_train_batch_start(batch, step)
         loss: Any = module.training_step(batch, step)
         optimizer.zero_grad()

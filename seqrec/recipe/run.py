@@ -34,7 +34,7 @@ from seqrec.training import BEST, LAST, BestCheckpoint, load_weights, read_check
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_FREE = frozenset({"loggers", "selection.save_every_steps", "data.cache"}) | {
+_FREE = frozenset({"loggers", "selection.save_every_steps", "data.cache", "data.prefetch_threads"}) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }

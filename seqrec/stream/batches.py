@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -24,7 +24,10 @@ class TrainingBatch:
         inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
         lengths: int64 (B,).
         targets: int64 (B, L), PAD where nothing is predicted; everywhere in the filler of a rank without rows.
-        rows: int64 (B,), store rows of the sequences; empty in a filler.
+        rows: int64 (B,), store rows of the sequences; empty in a filler. A row can occur more than once where long
+            histories are cut into several sequences.
+        keys: int64 (B,), one a sequence, another in each epoch: what is random about it is a function of it. Empty in a
+            filler.
         step_targets: targets in all micro-batches that this rank takes of the step.
         step_tokens: inputs likewise.
         position: the position of the step that it belongs to.
@@ -37,12 +40,22 @@ class TrainingBatch:
     lengths: Tensor
     targets: Tensor
     rows: Tensor
+    keys: Tensor
     step_targets: int
     step_tokens: int
     position: Position
     micro_batch: int
     after: Position
     in_batch: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
+
+    def pin_memory(self) -> Self:
+        """The same in page-locked memory, which a GPU copies from while it computes."""
+        pinned: dict[str, Any] = {
+            field.name: value.pin_memory()
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **pinned)
 
 
 @dataclass

@@ -7,24 +7,38 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 
-def pad(values: npt.NDArray[np.int32], starts: Int64, lengths: Int64) -> Tensor:
+def pad(values: Int32, starts: Int64, lengths: Int64) -> Tensor:
     """Right-padded rows ``values[starts[i] : starts[i] + lengths[i]]``.
 
+    Copies whole rows as wide as the longest out of a view of all such rows, which is three times faster than taking
+    single values; then blanks what belongs to the row's neighbour.
+
     Args:
-        values: int32 (events,).
+        values: int32 (events,), writable as torch wants it; copied where the last row, made that wide, ends beyond it.
         starts, lengths: int64 (B,), inside ``values``.
     Returns:
         int64 (B, longest), 0 at padding.
     """
-    column = np.arange(lengths.max(initial=1))
-    real = column < lengths[:, None]
-    return torch.from_numpy(values[np.where(real, starts[:, None] + column, 0)].astype(np.int64) * real)
+    width = int(lengths.max(initial=1))
+    if starts.max(initial=0) + width > len(values):
+        values = with_slack([values], width)
+    every_row = torch.from_numpy(values).unfold(0, width, 1)
+    rows = every_row.index_select(0, torch.from_numpy(starts)).long()
+    if lengths.min(initial=width) < width:
+        rows.masked_fill_(torch.arange(width) >= torch.from_numpy(lengths).unsqueeze(1), 0)
+    return rows
 
 
-def flatten(values: npt.NDArray[np.int32], starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
+def with_slack(values: list[Int32], width: int) -> Int32:
+    """One array of all, with so many zeros behind them that `pad` to ``width`` need not copy it."""
+    return np.concatenate([*values, np.zeros(width, np.int32)])
+
+
+def flatten(values: Int32, starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
     """The same rows as compressed sparse rows.
 
     Returns:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import lightning as L
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.store.split import Part, Split, resolve
@@ -15,7 +15,7 @@ from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
 from seqrec.stream.evaluation_stream import EvaluationStream
 from seqrec.stream.settings import DataSettings
-from seqrec.stream.training_stream import MicroBatch, Task, TrainingStream
+from seqrec.stream.training_stream import Task, TrainingStream
 
 
 class SequenceDataModule(L.LightningDataModule):
@@ -81,8 +81,9 @@ class SequenceDataModule(L.LightningDataModule):
                 do="use `max_steps`, or a smaller store",
             )
 
-    def train_dataloader(self) -> DataLoader[TrainingBatch]:
-        return DataLoader(self.training, batch_size=None, sampler=_FromPosition(self))
+    def train_dataloader(self) -> TrainingLoader:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return TrainingLoader(self, pin_memory=on_gpu)
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:
         return self._evaluation_loader("validation")
@@ -115,26 +116,30 @@ class SequenceDataModule(L.LightningDataModule):
                 "the checkpoint's position belongs to another order of the data",
                 checkpoint=state_dict["fingerprint"],
                 now=self.training.fingerprint,
-                do="resume with the store, split, seed, step_tokens, partitions and max_length of the checkpoint",
+                do="resume with its store, split, seed, step_tokens, partitions, max_length and long_histories",
             )
         self.position = Position(state_dict["epoch"], state_dict["step"])
 
 
-class _FromPosition(Sampler[MicroBatch]):
-    """The rest of the epoch.
+class TrainingLoader:
+    """The rest of the epoch, for Lightning.
 
-    Its length is the whole epoch's, as Lightning counts what was done before a resume; the position is read when the
-    first batch is asked for, since Lightning may build and iterate loaders before it restores state.
+    Not a `torch.utils.data.DataLoader`, as threads replace its workers and there is no batch size: Lightning asks a
+    loader only for a length and an iterator. The length is the whole epoch's, as Lightning counts what was done before
+    a resume; the position is read when the first batch is asked for, since Lightning may build and iterate loaders
+    before it restores state.
+
+    Args:
+        data: holds the position.
+        pin_memory: as for `TrainingStream.batches`.
     """
 
-    def __init__(self, data: SequenceDataModule):
+    def __init__(self, data: SequenceDataModule, *, pin_memory: bool = False):
         self._data = data
+        self._pin_memory = pin_memory
 
     def __len__(self) -> int:
         return len(self._data.training)
 
-    def __iter__(self) -> Iterator[MicroBatch]:
-        epoch, first = self._data.position
-        for step in range(first, self._data.training.n_steps):
-            for number in range(self._data.training.micro_batches):
-                yield MicroBatch(epoch, step, number)
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        yield from self._data.training.batches(self._data.position, pin_memory=self._pin_memory)

@@ -1,6 +1,6 @@
 """Targets of a step as its negatives: the same ones whatever ranks and micro-batches the step is cut into.
 
-Each target of the step has a key, a counter-based random number of its row and position. The n targets with the
+Each target of the step has a key, a counter-based random number of its sequence and position. The n targets with the
 smallest keys are the step's. A rank offers n of its own, so that the whole step's are among those that all ranks offer.
 """
 
@@ -27,7 +27,7 @@ def offered(batches: Iterable[TrainingBatch], n: int, *, seed: int) -> Tensor:
     Args:
         batches: the rank's micro-batches of a step.
         n: negatives that the step takes.
-        seed: of the keys, with the epoch and each target's row and position.
+        seed: of the keys, with the epoch and each target's sequence and position.
     Returns:
         int64 (n, 2): keys, ascending, and their targets; item 0 where the rank has fewer targets.
     """
@@ -52,7 +52,7 @@ def chosen(offers: Tensor, n: int) -> Int64:
 
 def _keyed(batch: TrainingBatch, seed: int) -> Int64:
     targets = batch.targets.numpy()
-    keys = row_keys(seed, batch.position.epoch, batch.rows.numpy(), "in-batch negatives")
+    keys = row_keys(seed, batch.position.epoch, batch.keys.numpy(), "in-batch negatives")
     words = (row_words(keys, np.arange(targets.shape[1])) >> np.uint64(1)).astype(np.int64)
     real = targets > 0
     return np.stack([words[real], targets[real]], axis=1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seqrec.settings import Settings
 from seqrec.store import CacheSettings
 from seqrec.store.split import LeaveOneOutSettings, SplitSettings
+from seqrec.stream.long_histories import LatestSettings, LongHistories, SlidingSettings
 
 
 class DataSettings(Settings):
@@ -21,6 +22,9 @@ class DataSettings(Settings):
     )
     split: SplitSettings = Field(default_factory=LeaveOneOutSettings, description="The split protocol.")
     max_length: int = Field(50, ge=2, description="Positions that an input takes: the latest events of a history.")
+    long_histories: LongHistories = Field(
+        default_factory=LatestSettings, description="What is trained on of a history longer than `max_length`."
+    )
     step_tokens: int = Field(
         2048, ge=1, description="Events of a step (one global batch, all ranks together), on average."
     )
@@ -31,3 +35,17 @@ class DataSettings(Settings):
         2_000_000, ge=1, description="Events of a window, which a reader holds in memory for each partition."
     )
     evaluation_tokens: int = Field(16_384, ge=1, description="Events of a validation or test batch, on average.")
+    prefetch_threads: int = Field(
+        2,
+        ge=0,
+        description="Threads of each rank that read and collate ahead of training; 0: in training's own thread.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> DataSettings:
+        if isinstance(self.long_histories, SlidingSettings) and self.long_histories.stride > self.max_length:
+            raise ValueError(
+                f"long_histories.stride is {self.long_histories.stride}: above max_length, {self.max_length}, "
+                "events between two parts would never be trained on"
+            )
+        return self

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from seqrec.random import row_keys
-from seqrec.store.sequences import Sequences
 from seqrec.store.split import Split
-from seqrec.store.store import SequenceStore
+from seqrec.store.store import SequenceStore, Unit
+from seqrec.stream.ahead import Workers, ahead
 from seqrec.stream.batches import Position, TrainingBatch
 from seqrec.stream.collate import pad
 from seqrec.stream.in_batch import offered
 from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
 from seqrec.stream.order_share import Share, micro_batches_per_step, share, stripe
+from seqrec.stream.order_windows import Window
 from seqrec.stream.settings import DataSettings
+from seqrec.stream.trainable import TrainableRows, TrainableRule
 
 Int64 = npt.NDArray[np.int64]
-_SHORTEST = 2  # events of a sequence that can teach anything: one to see and one to predict
+# Steps that one job collates at most, since handing over a small step costs about as much as making it. A window has 64
+# and more, so that jobs made ahead seldom want the window after next.
+_JOB_STEPS = 8
+_JOB_TOKENS = 65_536  # of such a job, or one step where that has more, so that large steps do not pile up
+_COUNTED_AHEAD = 8  # units a thread, which keeps it busy and holds little
 
 
 class Task(Protocol):
@@ -36,32 +42,38 @@ class Task(Protocol):
         """Inputs (B, L), their lengths (B,) and targets (B, L) of right-padded sequences."""
 
 
-class MicroBatch(NamedTuple):
-    """Names one micro-batch of one rank."""
+@dataclass(frozen=True)
+class _ReadWindow:
+    """A window's sequences and, for each of its slots, which of them."""
 
-    epoch: int
-    step: int
-    number: int
+    rows: TrainableRows
+    slots: list[Int64]
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Trainable rows of a window, as slices of flat events."""
+class _Reading:
+    """A window of a partition that is being read."""
 
-    rows: Int64
-    items: npt.NDArray[np.int32]
-    starts: Int64
-    lengths: Int64
+    partition: int
+    window: Window
+    read: Future[_ReadWindow]
+
+    @property
+    def end(self) -> int:
+        """The first step after it."""
+        return self.window.first_slot + self.window.n_slots
 
 
-class TrainingStream(Dataset[TrainingBatch]):
-    """Map-style over micro-batches; holds one window a partition in memory.
+class TrainingStream:
+    """The training batches of one rank, from any position on.
+
+    Holds one window for each of the rank's partitions, and one more while it reads ahead.
 
     Args:
         store: the store.
         split: the protocol over it.
-        settings: token budget, partitions, window, longest input.
-        task: makes inputs and targets.
+        settings: token budget, partitions, window, longest input, threads.
+        task: makes inputs and targets; called from several threads.
         seed: of the order and of what the task draws.
         in_batch: targets that a step takes as its negatives.
 
@@ -79,17 +91,13 @@ class TrainingStream(Dataset[TrainingBatch]):
         self._task = task
         self._seed = seed
         self._in_batch = in_batch
-        self._max_events = settings.max_length + task.extra_events
-        facts = [self._count(store.read(unit, split.columns)) for unit in store.units]
-        self._unit_rows, self._unit_tokens = np.array(facts, dtype=np.int64).reshape(-1, 2).T
+        self._rule = TrainableRule(split, settings, task.extra_events)
+        self._unit_rows, self._unit_tokens = np.array(self._count(), dtype=np.int64).reshape(-1, 2).T
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
         )
         self.n_partitions = min(settings.partitions, int(np.count_nonzero(self._unit_rows)))
         self._rank, self._world_size = 0, 1
-        self._plan: EpochPlan | None = None
-        self._windows: dict[int, tuple[int, _Rows, list[Int64]]] = {}
-        self._step: tuple[Position, list[TrainingBatch]] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -112,7 +120,7 @@ class TrainingStream(Dataset[TrainingBatch]):
         return fingerprint(
             self._store.manifest.fingerprint,
             json.dumps(self._split.describe(), sort_keys=True),
-            length_rule=f"latest {self._max_events}, at least {_SHORTEST}, {self._task.extra_events} not input",
+            length_rule=self._rule.describe(),
             seed=self._seed,
             partitions=self._settings.partitions,
             step_tokens=self._settings.step_tokens,
@@ -122,89 +130,149 @@ class TrainingStream(Dataset[TrainingBatch]):
     def place(self, rank: int, world_size: int) -> None:
         """Says which rank this process is."""
         self._rank, self._world_size = rank, world_size
-        self._step = None
 
     def __len__(self) -> int:
+        """Micro-batches of a whole epoch."""
         return self.n_steps * self.micro_batches
 
-    def __getitem__(self, at: MicroBatch) -> TrainingBatch:
-        position = Position(at.epoch, at.step)
-        if self._step is None or self._step[0] != position:
-            self._step = (position, self._make_step(position))
-        return self._step[1][at.number]
+    def batches(self, position: Position, *, pin_memory: bool = False) -> Iterator[TrainingBatch]:
+        """The rank's micro-batches from a position to the end of its epoch, the same with any number of threads.
 
-    def _make_step(self, position: Position) -> list[TrainingBatch]:
-        parts = share(self.n_partitions, self._world_size, self._rank)
-        batches = [self._make(position, part) for part in parts]
-        batches += [self._filler(position)] * (self.micro_batches - len(batches))
-        targets = sum(int((batch.targets != 0).sum()) for batch in batches)
+        Nothing is read before the first is asked for. Dropping the iterator ends its threads, and what fails in one of
+        them is raised here.
+
+        Args:
+            position: where to begin.
+            pin_memory: put tensors where a GPU fetches them without a copy in between.
+        """
+        for step in self._steps(position, self._settings.prefetch_threads, pin_memory):
+            yield from step
+
+    def step(self, position: Position) -> list[TrainingBatch]:
+        """The rank's micro-batches of one step alone: reads a window of each of its partitions."""
+        return next(self._steps(position, threads=0, pin_memory=False, most_steps=1))
+
+    def _steps(
+        self, position: Position, threads: int, pin_memory: bool, most_steps: int = _JOB_STEPS
+    ) -> Iterator[list[TrainingBatch]]:
+        order = plan(
+            self._unit_rows,
+            self._unit_tokens,
+            partitions=self._settings.partitions,
+            step_tokens=self._settings.step_tokens,
+            window_tokens=self._settings.window_tokens,
+            seed=self._seed,
+            epoch=position.epoch,
+        )
+        shares = share(self.n_partitions, self._world_size, self._rank)
+        steps_a_job = max(1, min(most_steps, _JOB_TOKENS * self._world_size // self._settings.step_tokens))
+        with Workers(threads) as workers:
+            readings = ahead(self._readings(order, shares, position.step, workers), min(threads, 1))
+            jobs = self._jobs(order, shares, position.step, steps_a_job, readings, workers, pin_memory)
+            for job in ahead(jobs, threads):
+                yield from job.result()
+
+    def _readings(
+        self, order: EpochPlan, shares: Sequence[Share], first_step: int, workers: Workers
+    ) -> Iterator[_Reading]:
+        """The rank's windows, each when its first step comes."""
+        wanted = [
+            (window.first_slot, part.partition, number)
+            for part in shares
+            for number, window in enumerate(order.partitions[part.partition])
+            if window.first_slot + window.n_slots > first_step
+        ]
+        for _, partition, number in sorted(wanted):
+            window = order.partitions[partition][number]
+            units = [workers.submit(self._read_unit, self._store.units[unit]) for unit in window.units]
+            yield _Reading(partition, window, workers.submit(self._read_window, order, partition, number, units))
+
+    def _jobs(
+        self,
+        order: EpochPlan,
+        shares: Sequence[Share],
+        first_step: int,
+        steps_a_job: int,
+        readings: Iterator[_Reading],
+        workers: Workers,
+        pin_memory: bool,
+    ) -> Iterator[Future[list[list[TrainingBatch]]]]:
+        """Batches to come, of some steps at a time that lie in one window of each partition."""
+        current: dict[int, _Reading] = {}
+        step = first_step
+        while step < self.n_steps:
+            while len(current) < len(shares) or any(reading.end <= step for reading in current.values()):
+                reading = next(readings)
+                current[reading.partition] = reading
+            stop = min(step + steps_a_job, *(reading.end for reading in current.values()))
+            parts = [(part, current[part.partition]) for part in shares]
+            yield workers.submit(self._make_steps, order.epoch, range(step, stop), parts, pin_memory)
+            step = stop
+
+    def _read_unit(self, unit: Unit) -> TrainableRows:
+        return self._rule(self._store.read(unit, self._split.columns))
+
+    def _read_window(
+        self, order: EpochPlan, partition: int, number: int, units: list[Future[TrainableRows]]
+    ) -> _ReadWindow:
+        rows = self._rule.join([unit.result() for unit in units])
+        return _ReadWindow(rows, order.slots(partition, number, rows.lengths - self._task.extra_events))
+
+    def _make_steps(
+        self, epoch: int, steps: range, parts: Sequence[tuple[Share, _Reading]], pin_memory: bool
+    ) -> list[list[TrainingBatch]]:
+        made = [self._make_step(Position(epoch, step), parts) for step in steps]
+        return [[batch.pin_memory() for batch in batches] for batches in made] if pin_memory else made
+
+    def _make_step(self, position: Position, parts: Sequence[tuple[Share, _Reading]]) -> list[TrainingBatch]:
+        batches = [self._make(position, part, reading) for part, reading in parts]
+        batches += [_filler(position)] * (self.micro_batches - len(batches))
+        targets = sum(int(torch.count_nonzero(batch.targets)) for batch in batches)
         tokens = sum(int(batch.lengths.sum()) for batch in batches if len(batch.rows))
         in_batch = offered(batches, self._in_batch, seed=self._seed)
         after = Position(position.epoch, position.step + 1)
         if after.step == self.n_steps:
             after = Position(position.epoch + 1, 0)
+        last = len(batches) - 1
         return [
-            TrainingBatch(
-                batch.inputs, batch.lengths, batch.targets, batch.rows, targets, tokens, position, number,
-                after if number == self.micro_batches - 1 else position, in_batch,
+            replace(
+                batch,
+                step_targets=targets,
+                step_tokens=tokens,
+                micro_batch=number,
+                after=after if number == last else position,
+                in_batch=in_batch,
             )
             for number, batch in enumerate(batches)
-        ]  # fmt: skip
+        ]
 
-    def _make(self, position: Position, part: Share) -> TrainingBatch:
-        rows, slot = self._slot(position, part.partition)
+    def _make(self, position: Position, part: Share, reading: _Reading) -> TrainingBatch:
+        window = reading.read.result()
+        slot = window.slots[position.step - reading.window.first_slot]
         chosen = slot[stripe(len(slot), part)]
         if not len(chosen):
-            return self._filler(position)
+            return _filler(position)
+        rows = window.rows
         lengths = rows.lengths[chosen]
         items = pad(rows.items, rows.starts[chosen], lengths)
-        keys = row_keys(self._seed, position.epoch, rows.rows[chosen], "task")
+        keys = rows.keys(chosen, self._seed, position.epoch)
         pairs = self._task.pairs(items, torch.from_numpy(lengths), keys)
-        return TrainingBatch(*pairs, torch.from_numpy(rows.rows[chosen]), 0, 0, position, 0, position)
+        named = torch.from_numpy(rows.rows[chosen]), torch.from_numpy(keys.view(np.int64))
+        return TrainingBatch(*pairs, *named, 0, 0, position, 0, position)
 
-    def _filler(self, position: Position) -> TrainingBatch:
-        """A row without a target, so that a rank without rows still meets the others in their collectives."""
-        one = torch.ones(1, 1, dtype=torch.long)
-        return TrainingBatch(
-            one, one[0], torch.zeros_like(one), torch.empty(0, dtype=torch.long), 0, 0, position, 0, position
-        )
-
-    def _slot(self, position: Position, partition: int) -> tuple[_Rows, Int64]:
-        if self._plan is None or self._plan.epoch != position.epoch:
-            self._plan = plan(
-                self._unit_rows,
-                self._unit_tokens,
-                partitions=self._settings.partitions,
-                step_tokens=self._settings.step_tokens,
-                window_tokens=self._settings.window_tokens,
-                seed=self._seed,
-                epoch=position.epoch,
+    def _count(self) -> list[tuple[int, int]]:
+        """Rows and tokens of each unit; holds a few units at a time."""
+        columns = self._split.columns
+        with Workers(self._settings.prefetch_threads) as workers:
+            counts = (
+                workers.submit(lambda unit: self._rule.count(self._store.read(unit, columns)), unit)
+                for unit in self._store.units
             )
-            self._windows.clear()
-        window = self._plan.window_at(partition, position.step)
-        if partition not in self._windows or self._windows[partition][0] != window:
-            rows = self._read(self._plan.partitions[partition][window].units)
-            slots = self._plan.slots(partition, window, rows.lengths - self._task.extra_events)
-            self._windows[partition] = (window, rows, slots)
-        _, rows, slots = self._windows[partition]
-        return rows, slots[position.step - self._plan.partitions[partition][window].first_slot]
+            return [count.result() for count in ahead(counts, _COUNTED_AHEAD * workers.n)]
 
-    def _read(self, units: tuple[int, ...]) -> _Rows:
-        parts, shift = [], 0
-        for unit in units:
-            part = self._trainable(self._store.read(self._store.units[unit], self._split.columns))
-            parts.append(_Rows(part.rows, part.items, part.starts + shift, part.lengths))
-            shift += len(part.items)
-        names = ("rows", "items", "starts", "lengths")
-        return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    def _trainable(self, sequences: Sequences) -> _Rows:
-        end = self._split.train_end(sequences)
-        lengths = np.minimum(end, self._max_events)
-        keep = lengths >= _SHORTEST
-        starts = sequences.offsets[:-1] + end - lengths
-        return _Rows(sequences.rows[keep], sequences.items, starts[keep], lengths[keep])
-
-    def _count(self, sequences: Sequences) -> tuple[int, int]:
-        rows = self._trainable(sequences)
-        return len(rows.rows), int(rows.lengths.sum()) - len(rows.rows) * self._task.extra_events
+def _filler(position: Position) -> TrainingBatch:
+    """A row without a target, so that a rank without rows still meets the others in their collectives."""
+    one = torch.ones(1, 1, dtype=torch.long)
+    none = torch.empty(0, dtype=torch.long)
+    return TrainingBatch(one, one[0], torch.zeros_like(one), none, none, 0, 0, position, 0, position)

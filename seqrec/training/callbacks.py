@@ -16,7 +16,6 @@ from seqrec.errors import RunError, UnsupportedError
 from seqrec.models import SequenceModel, allocate_ranks, allocator_state, load_allocator_state
 from seqrec.models.adapters import ADAPTER_NAME
 from seqrec.stream import SequenceDataModule, TrainingBatch
-from seqrec.stream.training_stream import MicroBatch
 from seqrec.training.collectives import RankSum
 
 
@@ -111,7 +110,7 @@ class SettleBuckets(Callback):
         data = _data(trainer)
         if data is None or not isinstance(trainer.strategy.model, DistributedDataParallel):
             return
-        batch = data.training[MicroBatch(*data.position, 0)]  # the stream then has it ready for the first step
+        batch = data.training.step(data.position)[0]
         outputs: Any = trainer.strategy.training_step(trainer.strategy.batch_to_device(batch), 0)
         outputs["loss"].backward()
         pl_module.zero_grad()

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from seqrec.errors import UnsupportedError
 from seqrec.evaluation import RankHistogram, rank_users
 from seqrec.models import Negatives, NegativeSampler, SequenceModel
-from seqrec.random import raw_bits, row_keys
+from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch, chosen
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.checkpoints import check_missing, without_restorable
@@ -105,9 +105,7 @@ class SequenceRecommender(L.LightningModule):
             targets = torch.tensor(batch.step_targets, dtype=torch.float64, device=self.device)
             self._step_targets = RankSum(targets)  # while the forward pass runs
             self._negatives = self._draw_negatives(batch)
-        summed = self.model.training_loss(
-            batch.inputs, batch.lengths, batch.targets, self._negatives, self._dropout_keys(batch)
-        )
+        summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys)
         targets = self._step_targets.wait()
         # DDP divides gradients by the world size and Lightning by the micro-batches of a step
         loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / targets)
@@ -136,10 +134,6 @@ class SequenceRecommender(L.LightningModule):
         check_missing(checkpoint["state_dict"], self)
         # Lightning loads weights before its precision plugin converts the module: float64 would be rounded to float32
         self.to(checkpoint["state_dict"]["model.items.weight"].dtype)
-
-    def _dropout_keys(self, batch: TrainingBatch) -> Tensor:
-        keys = row_keys(self.seed, batch.position.epoch, batch.rows.numpy(force=True), "dropout")
-        return torch.from_numpy(keys.view(np.int64)).to(batch.inputs.device)
 
     def _draw_negatives(self, batch: TrainingBatch) -> Negatives | None:
         """The negatives of the batch's step, the same on every rank."""

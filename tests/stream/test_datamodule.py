@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
+import torch
 
 from seqrec.errors import RunError, StoreError, UnsupportedError
 from seqrec.models import NextItemSettings, build_head
@@ -96,3 +98,42 @@ def test_evaluation_loaders_take_every_user(build: Build) -> None:
     data = build()
     for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader())):
         assert sum(len(batch.rows) for batch in loader) == data.evaluation(part).counts.users > 100
+
+
+class Watching(L.LightningModule):
+    """Trains nothing, and notes what it is given and how many threads give it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.positions: list[Position] = []
+        self.most_threads = 0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> torch.Tensor:
+        self.positions.append(batch.position)
+        self.most_threads = max(self.most_threads, len(workers()))
+        self.trainer.datamodule.position = batch.after  # type: ignore[attr-defined]
+        return self.weight * 1.0
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("seqrec-stream")]
+
+
+def test_lightning_takes_every_step_of_every_epoch_and_leaves_no_thread(build: Build) -> None:
+    data, module = build(step_tokens=64, prefetch_threads=2), Watching()
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = L.Trainer(accelerator="cpu", max_epochs=3, val_check_interval=0.5, enable_model_summary=False, **quiet)
+    trainer.fit(module, data)
+    n_steps = data.training.n_steps
+    assert module.positions == [Position(epoch, step) for epoch in range(3) for step in range(n_steps)]
+    assert 1 <= module.most_threads <= 4  # those of the epoch before may still be ending
+    for thread in workers():
+        thread.join(timeout=30)
+    assert not workers()

@@ -7,16 +7,15 @@ import pytest
 import torch
 from scipy import stats
 
-from seqrec.stream import TrainingBatch, TrainingStream, chosen
+from seqrec.stream import Position, TrainingBatch, TrainingStream, chosen
 from seqrec.stream.in_batch import offered
-from seqrec.stream.training_stream import MicroBatch
 
 Training = Callable[..., TrainingStream]
 
 
 def step(stream: TrainingStream, number: int, rank: int = 0, world_size: int = 1) -> list[TrainingBatch]:
     stream.place(rank, world_size)
-    return [stream[MicroBatch(0, number, i)] for i in range(stream.micro_batches)]
+    return stream.step(Position(0, number))
 
 
 def targets(batches: list[TrainingBatch]) -> list[int]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, groupby
 
 import numpy as np
 import pytest
@@ -11,17 +11,14 @@ import torch
 from seqrec.store import SequenceStore
 from seqrec.stream import Position, TrainingBatch, TrainingStream
 from seqrec.stream.order_share import share
-from seqrec.stream.training_stream import MicroBatch
 
 Training = Callable[..., TrainingStream]
 
 
-def step(stream: TrainingStream, number: int, epoch: int = 0) -> list[TrainingBatch]:
-    return [stream[MicroBatch(epoch, number, i)] for i in range(stream.micro_batches)]
-
-
-def epoch(stream: TrainingStream, number: int = 0) -> Iterator[list[TrainingBatch]]:
-    return (step(stream, i, number) for i in range(stream.n_steps))
+def epoch(stream: TrainingStream, number: int = 0, first_step: int = 0) -> Iterator[list[TrainingBatch]]:
+    """Its steps, each a list of micro-batches."""
+    batches = stream.batches(Position(number, first_step))
+    return (list(step) for _, step in groupby(batches, key=lambda batch: batch.position))
 
 
 def rows(batches: list[TrainingBatch]) -> list[int]:
@@ -51,8 +48,7 @@ def test_every_world_size_takes_the_same_steps(training: Training, partitions: i
             ranks[rank].place(rank, world_size)
         assert len({len(stream) for stream in ranks[:world_size]}) == 1
         assert len({stream.micro_batches for stream in ranks[:world_size]}) == 1
-        for number, expected in enumerate(reference):
-            taken = [step(stream, number) for stream in ranks[:world_size]]
+        for expected, *taken in zip(reference, *map(epoch, ranks[:world_size]), strict=True):
             assert sorted(row for batches in taken for row in rows(batches)) == expected
             for rank, batches in enumerate(taken):
                 empty = sum(not len(batch.rows) for batch in batches)
@@ -86,7 +82,7 @@ def test_the_position_moves_with_the_last_micro_batch_of_a_step(training: Traini
     stream.place(0, world_size)
     last = stream.n_steps - 1
     for number, after in ((0, Position(2, 1)), (last, Position(3, 0))):
-        batches = step(stream, number, epoch=2)
+        batches = stream.step(Position(2, number))
         assert [batch.position for batch in batches] == [Position(2, number)] * len(batches)
         assert [batch.micro_batch for batch in batches] == list(range(len(batches)))
         assert [batch.after for batch in batches] == [Position(2, number)] * (len(batches) - 1) + [after]
@@ -99,10 +95,11 @@ def test_a_jump_to_any_step_meets_what_iterating_meets(training: Training, head:
     assert len(iterated) > 4
     jumping = training(**settings)
     for number in (3, 0, len(iterated) - 1, 1):
-        jumping._windows.clear()
-        for one, other in zip(step(jumping, number, 1), iterated[number], strict=True):
+        for one, other in zip(jumping.step(Position(1, number)), iterated[number], strict=True):
             assert same(one, other)
-    assert not all(same(a, b) for a, b in zip(step(jumping, 3, 0), iterated[3], strict=True))
+    for one, other in zip(chain(*epoch(jumping, 1, 2)), chain(*iterated[2:]), strict=True):
+        assert same(one, other)
+    assert not all(same(a, b) for a, b in zip(jumping.step(Position(0, 3)), iterated[3], strict=True))
 
 
 def test_every_epoch_has_all_rows_in_another_order(training: Training) -> None:
@@ -156,6 +153,9 @@ def test_the_fingerprint_names_everything_that_decides_the_order(training: Train
         {"partitions": 2},
         {"window_tokens": 1_000},
         {"head": "masked_item"},
+        {"long_histories": {"kind": "chunks"}},
+        {"long_histories": {"kind": "sliding", "stride": 20}},  # the order of chunks, by another name
+        {"long_histories": {"kind": "sliding", "stride": 10}},
         {"split": {"kind": "leave_one_out", "validation_users": 8}},
         {"split": {"kind": "leave_one_out", "validation_users": 8, "seed": 1}},
         {"split": {"kind": "temporal"}},
@@ -163,7 +163,7 @@ def test_the_fingerprint_names_everything_that_decides_the_order(training: Train
     ]
     fingerprints = [training(**change).fingerprint for change in changes]
     assert len(set(fingerprints)) == len(changes)
-    assert training(evaluation_tokens=99).fingerprint == fingerprints[0]
+    assert training(evaluation_tokens=99, prefetch_threads=0).fingerprint == fingerprints[0]
     placed = training()
     placed.place(1, 3)
     assert placed.fingerprint == fingerprints[0]

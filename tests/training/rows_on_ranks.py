@@ -19,8 +19,7 @@ from torch import nn
 from seqrec.models import NextItemSettings, build_head
 from seqrec.store import SequenceStore
 from seqrec.store.split import resolve
-from seqrec.stream import DataSettings, TrainingStream, chosen
-from seqrec.stream.training_stream import MicroBatch
+from seqrec.stream import DataSettings, Position, TrainingStream, chosen
 from seqrec.training.collectives import gather_over_ranks
 from seqrec.training.row_gradients import AverageRowGradients, mean_over_ranks
 
@@ -36,7 +35,7 @@ def on_rank(rank: int, world_size: int, store_path: str, meeting: Path, results:
     head = build_head(NextItemSettings())
     stream = TrainingStream(store, resolve(settings.split, store), settings, head, seed=1, in_batch=N_NEGATIVES)
     stream.place(rank, world_size)
-    offers = [stream[MicroBatch(0, step, 0)].in_batch for step in range(5)]
+    offers = [stream.step(Position(0, step))[0].in_batch for step in range(5)]
     sets = [chosen(gather_over_ranks(offer), N_NEGATIVES).tolist() for offer in offers]
     # of several ranks the last has no rows of its own
     rows = [[rank, rank + 1, rank]] if rank < max(world_size - 1, 1) else [[]]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
-from seqrec.stream.training_stream import MicroBatch
+from seqrec.stream import Position
 from seqrec.training import OptimizerSettings, SequenceRecommender
 
 STEPS = 3
@@ -72,9 +72,9 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     counts = data.split.train_counts
     module = SequenceRecommender(model, OptimizerSettings(), seed=1, total_steps=STEPS, train_counts=counts)
     module.to(torch.float64 if recipe.trainer["precision"] == "64-true" else torch.float32)
-    slots = [data.training[MicroBatch(0, step, number)] for number in range(data.training.micro_batches)]
+    slots = data.training.step(Position(0, step))
     negatives = module._draw_negatives(slots[0])
-    losses = [model.training_loss(b.inputs, b.lengths, b.targets, negatives, module._dropout_keys(b)) for b in slots]
+    losses = [model.training_loss(b.inputs, b.lengths, b.targets, negatives, b.keys) for b in slots]
     (torch.stack(losses).sum() / sum(int((b.targets != 0).sum()) for b in slots)).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import torch
 
 from seqrec.errors import UnsupportedError
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
-from seqrec.stream import SequenceDataModule, TrainingBatch
-from seqrec.stream.training_stream import MicroBatch
+from seqrec.stream import Position, SequenceDataModule, TrainingBatch
 from seqrec.training import OptimizerSettings, SequenceRecommender
 
 STEP = 1
@@ -39,15 +37,15 @@ def make(values: dict[str, Any], store: Path, **data: Any) -> tuple[SequenceReco
 
 def step_of(data: SequenceDataModule, rank: int, world_size: int) -> list[TrainingBatch]:
     data.training.place(rank, world_size)
-    return [data.training[MicroBatch(0, STEP, i)] for i in range(data.training.micro_batches)]
+    return data.training.step(Position(0, STEP))
 
 
 def test_dropout_follows_row_and_epoch(recipe_values: dict[str, Any], store_in_units: Path) -> None:
     module, data = make(recipe_values, store_in_units)
-    batch, other = data.training[MicroBatch(0, STEP, 0)], data.training[MicroBatch(1, STEP, 0)]
+    batch, other = (data.training.step(Position(epoch, STEP))[0] for epoch in (0, 1))
 
     def loss(at: TrainingBatch) -> float:
-        keys = module._dropout_keys(replace(at, rows=batch.rows))
+        keys = at.keys[torch.arange(len(batch.rows)) % len(at.keys)]
         return module.model.training_loss(batch.inputs, batch.lengths, batch.targets, None, keys).item()
 
     first = loss(batch)
@@ -61,7 +59,7 @@ def test_what_draws_from_torch_follows_the_step(recipe_values: dict[str, Any], s
     module.trainer = Ranks(1, 1)  # type: ignore[assignment]
 
     def draw(epoch: int) -> float:
-        module.on_train_batch_start(data.training[MicroBatch(epoch, STEP, 0)], 0)
+        module.on_train_batch_start(data.training.step(Position(epoch, STEP))[0], 0)
         return torch.rand(1).item()
 
     first = draw(0)
@@ -76,7 +74,7 @@ def test_negatives_are_those_of_the_step_on_every_rank(recipe_values: dict[str, 
     here, there, later = (
         step_of(data, 0, 2)[0],
         step_of(data, 1, 2)[0],
-        data.training[MicroBatch(0, STEP + 1, 0)],
+        data.training.step(Position(0, STEP + 1))[0],
     )
     drawn = [module._draw_negatives(batch) for batch in (here, there, later)]
     assert int(drawn[0].counts.sum()) == 16
@@ -89,4 +87,4 @@ def test_a_datamodule_that_offers_too_few_targets(recipe_values: dict[str, Any],
     module, _ = make(recipe_values | {"model": recipe_values["model"] | {"loss": loss}}, store_in_units)
     _, other = make(recipe_values, store_in_units)
     with pytest.raises(UnsupportedError, match=r"(?s)takes 8 targets .* offer 0.*`in_batch=8`"):
-        module._draw_negatives(other.training[MicroBatch(0, STEP, 0)])
+        module._draw_negatives(other.training.step(Position(0, STEP))[0])

@@ -1,0 +1,98 @@
+"""Which events of a user are a training sequence: the split protocol's, cut to what an input takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seqrec.random import row_keys
+from seqrec.store.sequences import Sequences
+from seqrec.store.split import Split
+from seqrec.stream.collate import flatten, with_slack
+from seqrec.stream.long_histories import SlidingSettings, parts
+from seqrec.stream.settings import DataSettings
+
+Int64 = npt.NDArray[np.int64]
+_SHORTEST = 2  # events of a history that can teach anything: one to see and one to predict
+_AGE_BIT = 40  # above any row number, so that parts of one history draw apart
+
+
+@dataclass(frozen=True)
+class TrainableRows:
+    """Training sequences as slices of flat events.
+
+    Attributes:
+        rows: int64 (n,), store rows; one occurs more than once where its history is cut into several sequences.
+        ages: int64 (n,), 0 for the latest part of a history, 1 for the one before it.
+        items: int32 (events,).
+        starts, lengths: int64 (n,), in ``items``.
+    """
+
+    rows: Int64
+    ages: Int64
+    items: npt.NDArray[np.int32]
+    starts: Int64
+    lengths: Int64
+
+    def keys(self, chosen: Int64, seed: int, epoch: int) -> npt.NDArray[np.uint64]:
+        """uint64, one for each chosen sequence: what is random about it depends on this and on nothing else."""
+        return row_keys(seed, epoch, self.rows[chosen] + (self.ages[chosen] << _AGE_BIT), "task")
+
+
+class TrainableRule:
+    """Finds the training sequences of any users.
+
+    Args:
+        split: the protocol, which says how many events of a user are trained on.
+        settings: the longest input, and what becomes of longer histories.
+        extra_events: events that a sequence has beyond its inputs.
+    """
+
+    def __init__(self, split: Split, settings: DataSettings, extra_events: int):
+        self._split = split
+        self._settings = settings
+        self._extra_events = extra_events
+
+    def describe(self) -> str:
+        """The rule for lengths in words; the protocol describes itself."""
+        kind: str = self._settings.long_histories.kind
+        if isinstance(self._settings.long_histories, SlidingSettings):
+            kind += f" by {self._settings.long_histories.stride}"
+        longest = self._settings.max_length + self._extra_events
+        return f"{kind} {longest}, at least {_SHORTEST}, {self._extra_events} not input"
+
+    def __call__(self, sequences: Sequences) -> TrainableRows:
+        """The training sequences of some users, in the order of the users and from the latest part of each on."""
+        ends = self._split.train_end(sequences)
+        taught = np.flatnonzero(ends >= _SHORTEST)
+        cut = parts(
+            self._settings.long_histories,
+            ends[taught],
+            max_length=self._settings.max_length,
+            extra_events=self._extra_events,
+        )
+        users = taught[cut.history]
+        items, starts = sequences.items, sequences.offsets[users] + cut.start
+        if 2 * cut.length.sum() < len(items):  # else a window would hold whole histories of which it uses the end
+            offsets, kept = flatten(items, starts, cut.length)
+            items, starts = kept.astype(np.int32), offsets[:-1]
+        return TrainableRows(sequences.rows[users], cut.age, items, starts, cut.length)
+
+    def count(self, sequences: Sequences) -> tuple[int, int]:
+        """Training sequences, and their inputs."""
+        found = self(sequences)
+        return len(found.rows), int(found.lengths.sum()) - len(found.rows) * self._extra_events
+
+    def join(self, units: Sequence[TrainableRows]) -> TrainableRows:
+        """The sequences of several units as one."""
+        shifts = np.cumsum([0, *(len(unit.items) for unit in units[:-1])])
+        return TrainableRows(
+            np.concatenate([unit.rows for unit in units]),
+            np.concatenate([unit.ages for unit in units]),
+            with_slack([unit.items for unit in units], self._settings.max_length + self._extra_events),
+            np.concatenate([unit.starts + shift for unit, shift in zip(units, shifts, strict=True)]),
+            np.concatenate([unit.lengths for unit in units]),
+        )
