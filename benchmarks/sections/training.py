@@ -1,0 +1,32 @@
+"""Seconds an epoch beside peers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sections.common import conditions
+from sections.peers import DATA, LOSSES, OWN, groups, label, settings
+
+FILES = "training.json"
+ABOUT = """SASRec of width 64 with 2 heads (Beauty: 1 block, length 50; ML-1M: 2 blocks, length 200), float32, the same
+threads for all, epochs in turn, each peer in its own environment with the settings that its documentation recommends.
+Median seconds of an epoch, the first left out where there are more; validation and checkpoints are not in them.
+"""
+NOTES = """RecTools draws the negatives anew for every position; the others share them in a step. RecBole makes a row of
+every prefix of a history, and has no loss over sampled negatives but BPR with one.
+"""
+
+
+def section(name: str, figures: dict[str, Any]) -> str:
+    """A row a system, the peers' multiples of seqrec's time."""
+    lines = ["## Training speed\n", ABOUT, conditions(figures)]
+    lines += ["| data | loss | system | s an epoch | × seqrec | epochs timed |", "|---|---|---|---|---|---|"]
+    for (data, loss), systems in groups(figures["rows"]).items():
+        for system, row in systems.items():
+            seconds = row["seconds_an_epoch"]
+            ratio = seconds / systems[OWN]["seconds_an_epoch"] if OWN in systems else float("nan")
+            timed = len(row["seconds"][1:] or row["seconds"])
+            part = "" if row["share"] == 1 else f" of {row['share']:.1%} of the steps"
+            shown = f"**{label(row)}** | **{seconds:.2f}**" if system == OWN else f"{label(row)} | {seconds:.2f}"
+            lines.append(f"| {DATA[data]} | {LOSSES[loss]} | {shown} | {ratio:.1f} | {timed}{part} |")
+    return "\n".join([*lines, "", NOTES, settings(figures["rows"])]) + "\n"
