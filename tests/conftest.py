@@ -46,10 +46,19 @@ def shop_store(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def store_in_units(shop_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same store in units of 16 users, as a large one has many."""
-    path = tmp_path_factory.mktemp("stores") / "units"
-    shutil.copytree(shop_store, path)
+    return copy_in_units(shop_store, tmp_path_factory.mktemp("stores") / "units", rows=16)
+
+
+@pytest.fixture(scope="session")
+def store_in_small_units(shop_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same store in units of 4 users."""
+    return copy_in_units(shop_store, tmp_path_factory.mktemp("stores") / "small-units", rows=4)
+
+
+def copy_in_units(store: Path, path: Path, *, rows: int) -> Path:
+    shutil.copytree(store, path)
     for shard in path.glob("shards/*.parquet"):
-        pq.write_table(pq.read_table(shard), shard, row_group_size=16)
+        pq.write_table(pq.read_table(shard), shard, row_group_size=rows)
     manifest = json.loads((path / "manifest.json").read_text())
     for shard in manifest["shards"]:
         del shard["size_bytes"], shard["unit_rows"]  # read from the file then

@@ -18,13 +18,17 @@ class Sasrec:
     packages = ("seqrec", "lightning", "transformers", "numpy")
 
     def __init__(self, task: Task):
-        loss = f"{{kind: sampled_softmax, negatives: {task.negatives}}}" if task.negatives else "{kind: full_softmax}"
+        loss = (
+            f"{{kind: sampled_softmax, negatives: {{uniform: {task.negatives}}}}}"
+            if task.negatives
+            else "{kind: full_softmax}"
+        )
         overrides = [
             f"model.items.width={task.width}",
             f"model.backbone.width={task.width}",
             f"model.backbone.layers={task.blocks}",
             f"model.backbone.heads={task.heads}",
-            f"model.loss={loss}",
+            f"model.loss={sampled if task.negatives else '{kind: full_softmax}'}",
             f"data.max_length={task.max_length}",
             f"seed={task.seed}",
             "loggers=[]",

@@ -24,7 +24,7 @@ class Best:
 
     def __init__(self, k: int, n_users: int, device: torch.device):
         self._k = k
-        nothing = torch.full((n_users, k), -torch.inf, device=device)
+        nothing = torch.full((n_users, k), -torch.inf, dtype=torch.float32, device=device)
         self._keys = _keys(nothing, torch.tensor(_LOW_BITS, device=device))
         self._last = nothing[:, -1]  # score of the k-th best so far
 

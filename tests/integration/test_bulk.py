@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,19 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from .command import seqrec
 
 
 @pytest.fixture
-def run(write_recipe: Callable[..., Path], recipe_values: dict[str, Any], shop_store: Path, tmp_path: Path) -> Path:
+def run(
+    write_recipe: Callable[..., Path], recipe_values: dict[str, Any], store_in_small_units: Path, tmp_path: Path
+) -> Path:
     """A run over a store of many small windows; its folder is the working folder."""
-    shutil.copytree(shop_store, tmp_path / "store")
-    for shard in (tmp_path / "store").glob("shards/*.parquet"):
-        pq.write_table(pq.read_table(shard), shard, row_group_size=4)
-    data = recipe_values["data"] | {"store": "store", "window_tokens": 1, "evaluation_tokens": 1}
+    data = recipe_values["data"] | {"store": str(store_in_small_units), "window_tokens": 1, "evaluation_tokens": 1}
     seqrec("fit", write_recipe(data=data), "trainer.max_epochs=1", cwd=tmp_path)
     return tmp_path
 

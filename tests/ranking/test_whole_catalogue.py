@@ -200,3 +200,16 @@ def test_scores_of_lower_precision_rank_as_they_are():
     ranked = rank(TableScorer(scores), k=3, targets=torch.tensor([2]))
     assert ranked.target_rank.tolist() == [2]
     assert ranked.top_items.tolist() == [[3, 1, 2]]
+
+
+def test_scores_rank_alike_where_float64_is_the_default():
+    """As under Lightning's `64-true`."""
+    scorer = dot_scorer()
+    expected = rank(scorer, k=5, targets=torch.arange(1, 34))
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = rank(scorer, k=5, targets=torch.arange(1, 34))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
