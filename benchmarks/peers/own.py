@@ -18,11 +18,7 @@ class Sasrec:
     packages = ("seqrec", "lightning", "transformers", "numpy")
 
     def __init__(self, task: Task):
-        loss = (
-            f"{{kind: sampled_softmax, negatives: {{uniform: {task.negatives}}}}}"
-            if task.negatives
-            else "{kind: full_softmax}"
-        )
+        sampled = f"{{kind: sampled_softmax, negatives: {{uniform: {task.negatives}}}}}"
         overrides = [
             f"model.items.width={task.width}",
             f"model.backbone.width={task.width}",

@@ -16,7 +16,7 @@ def section(name: str, figures: dict[str, Any]) -> str:
     lines = [
         "## One process and two\n",
         conditions(figures),
-        f"The demo's recipe in float64 with dropout off, {figures['steps']} steps in which the loss goes from",
+        f"The demo's recipe in float64 with dropout on, {figures['steps']} steps in which the loss goes from",
         f"{first:.3f} to {last:.3f}: the losses on one and on two processes differ by",
         f"{figures['largest_loss_difference']:.1e} at most. The evaluation of one checkpoint is {same}.",
     ]

@@ -36,7 +36,7 @@ class SequenceRecommender(L.LightningModule):
     Args:
         model: what is trained.
         optimizer: settings.
-        seed: of negatives and dropout, with the step.
+        seed: of negatives, with the step.
         total_steps: steps of the whole training, which learning-rate schedules span.
         train_counts: int64 (N + 1,), training events of each item; for popularity and in-batch negatives.
     Raises:

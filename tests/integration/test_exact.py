@@ -87,8 +87,8 @@ class Workplace:
 def make(recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path) -> Callable[..., Workplace]:
     """Workplaces of recipes with ten steps an epoch, that save after every third."""
 
-    def workplace(partitions: int, *, dropout: float = 0.1, precision: str = "32-true") -> Workplace:
-        backbone = recipe_values["model"]["backbone"] | {"dropout": dropout}
+    def workplace(partitions: int, *, precision: str = "32-true") -> Workplace:
+        backbone = recipe_values["model"]["backbone"] | {"dropout": 0.2}
         data = {"store": str(store_in_units), "partitions": partitions, "step_tokens": 150}
         values = recipe_values | {
             "data": recipe_values["data"] | data,
@@ -122,7 +122,8 @@ def test_killed_on_two_ranks_and_continued_on_one_two_and_three(
 ) -> None:
     """With dropout; on two ranks the weights equal those of a run that nobody killed, bit for bit."""
     place = make(partitions)
-    stop = place.stream.n_steps + 5  # within the second epoch; two steps after a checkpoint, or three
+    stop = place.stream.n_steps + 4  # within the second epoch, where neither rank can have saved in this step
+    assert (stop + 1) % 3
     place.fit("killed", 2, kill=f"{kill}:{stop}:0")
     for ranks in (1, 2, 3):
         place.copy("killed", f"on{ranks}")
@@ -133,7 +134,7 @@ def test_killed_on_two_ranks_and_continued_on_one_two_and_three(
     place.fit("whole", 2)
     assert place.committed("whole") == place.committed("on1") == place.committed("on2") == place.committed("on3")
     equal(place.weights("whole"), place.weights("on2"))
-    with pytest.raises(AssertionError):  # the comparison can fail: other ranks drop other units
+    with pytest.raises(AssertionError):  # the comparison can fail: three ranks sum in another order
         equal(place.weights("whole"), place.weights("on3"))
 
 
@@ -148,8 +149,11 @@ def test_a_killed_run_ends_with_the_same_bits(make: Callable[..., Workplace], ra
 
 
 def test_across_numbers_of_ranks_weights_agree_in_float64(make: Callable[..., Workplace]) -> None:
-    """Killed twice: on two ranks, whose steps have two micro-batches, and on three, between two micro-batches."""
-    place = make(4, dropout=0.0, precision="64-true")
+    """Killed twice: on two ranks, whose steps have two micro-batches, and on three, between two micro-batches.
+
+    With dropout, whose masks belong to the row.
+    """
+    place = make(4, precision="64-true")
     place.fit("whole", 1)
     place.fit("moved", 2, kill=f"0:{place.stream.n_steps // 2}:1")
     place.fit("moved", 3, kill=f"2:{2 * place.stream.n_steps - 2}:0")

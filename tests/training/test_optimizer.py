@@ -44,12 +44,13 @@ def test_the_rate_is_constant_unless_told_otherwise() -> None:
     assert rates() == [0.1] * TOTAL
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
-def test_only_what_is_trained_is_given_to_the_optimizer(kind: str, expected: type) -> None:
+@pytest.mark.parametrize(("kind", "decoupled"), [("adam", False), ("adamw", True)])
+def test_only_what_is_trained_is_given_to_the_optimizer(kind: str, decoupled: bool) -> None:
     trained, frozen = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3), requires_grad=False)
     settings = OptimizerSettings(kind=kind, lr=0.5, betas=(0.1, 0.2), weight_decay=0.3)
     optimizer = build_optimizer(settings, [trained, frozen])
-    assert type(optimizer) is expected
+    assert type(optimizer) is torch.optim.Adam
     (group,) = optimizer.param_groups
+    assert group["decoupled_weight_decay"] is decoupled
     assert group["params"] == [trained]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.5, (0.1, 0.2), 0.3)
