@@ -12,10 +12,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: a second thread costs more than it gives
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("WANDB_MODE", "offline")
+
+settings.register_profile("machines", deadline=None)  # how fast a machine is says nothing about the code
+settings.load_profile("machines")
 
 
 @pytest.fixture(scope="session")
