@@ -4,8 +4,9 @@
 
 Each system trains with its own recommended settings and hands over the ten items that it lists for every user; that
 takes no part in the times. A system stops when it has reached `--target`, has not risen for `--patience` epochs, or has
-used its minutes. Times to a quality are epochs × seconds an epoch of benchmarks/training.py, so this one may run on a
-busy machine. Writes benchmarks/results/curves.json after every epoch; a curve of today is kept.
+used its minutes; one that is too slow for whole epochs is left out. Times to a quality are epochs × seconds an epoch of
+benchmarks/training.py, so this one may run on a busy machine. Writes benchmarks/results/curves.json after every epoch;
+a curve of today is kept.
 """
 
 from __future__ import annotations
@@ -45,16 +46,17 @@ def main() -> None:
                 with Worker(SYSTEMS[name], data, loss, threads=arguments.threads, folder=arguments.folder) as worker:
                     curve: list[float] = []
                     row = {"data": data, "loss": loss, "system": name, "ndcg@10": curve} | worker.ready
-                    rows.append(row)
                     while len(curve) < arguments.epochs and time.monotonic() < deadline:
                         if worker.epoch()["share"] < 1:
-                            raise SystemExit(f"{name} does not train whole epochs")
+                            print(f"{data}, {loss}, {name}: left out, it does not train whole epochs")
+                            break
                         curve.append(round(validation_ndcg(worker.lists("validation")[0], file), 5))
                         print(f"{data}, {loss}, {name}: {len(curve)} {curve[-1]}", flush=True)
-                        write_result(NAME, {"rows": rows})
+                        write_result(NAME, {"rows": [*rows, row]})
                         best = max(curve)
                         if best >= arguments.target or len(curve) - curve.index(best) > arguments.patience:
                             break
+                    rows += [row] if curve else []
 
 
 def validation_ndcg(lists: np.ndarray, file: Path) -> float:

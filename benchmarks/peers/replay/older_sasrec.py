@@ -13,18 +13,9 @@ from replay.data.nn import PandasSequentialDataset
 from replay.models.nn.sequential.callbacks import TorchPredictionCallback
 from replay.models.nn.sequential.postprocessors import RemoveSeenItems
 from replay.models.nn.sequential.sasrec import SasRec, SasRecPredictionDataset, SasRecTrainingDataset
-from replay_data import schema, table
+from replay_data import QUIET, schema, table
 from system import K, Sequences, Task, Turns
 from torch.utils.data import DataLoader
-
-QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-}
 
 
 class Sasrec:

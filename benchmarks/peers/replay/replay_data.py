@@ -1,11 +1,23 @@
-"""RePlay's descriptions of the data, the same for both of its generations."""
+"""What both generations of RePlay share: descriptions of the data, and the Trainer's arguments."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pandas as pd
 from replay.data import FeatureHint, FeatureSource, FeatureType
 from replay.data.nn import TensorFeatureInfo, TensorFeatureSource, TensorSchema
 from system import Sequences, Task
+
+# arguments of the Trainer, which leave nothing but training and predicting to be timed
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 
 
 def schema(task: Task, n_items: int) -> TensorSchema:

@@ -31,17 +31,8 @@ from replay.nn.sequential import (
 )
 from replay.nn.transform import UniformNegativeSamplingTransform
 from replay.nn.transform.template import make_default_sasrec_transforms
-from replay_data import schema, table
+from replay_data import QUIET, schema, table
 from system import K, Sequences, Task, Turns
-
-QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-}
 
 
 class Sasrec:
