@@ -88,7 +88,7 @@ class System(Protocol):
     settings: dict[str, Any]
 
     def train(self, turns: Turns) -> None:
-        """Trains an epoch each time that `turns` says so, without end."""
+        """Trains an epoch each time that `turns` says so, without end or for `settings["epochs"]`."""
         ...
 
     def lists(self, part: str) -> tuple[np.ndarray, float]:
@@ -122,10 +122,18 @@ class Turns:
             packages = {name: version(name) for name in ("torch", *self._system.packages)}
             n_parameters = sum(parameter.numel() for parameter in model.parameters())
             self._say("ready", settings=self._system.settings, parameters=n_parameters, versions=packages)
+        self._obey()
+        self._started = time.perf_counter()
+
+    def end(self) -> None:
+        """Obeys once training has ended by itself; an epoch asked for then ends the process, with an error."""
+        self._obey()
+        raise SystemExit("there is no further epoch: training has ended")
+
+    def _obey(self) -> None:
         for line in sys.stdin:
             order = json.loads(line)
             if order["do"] == "epoch":
-                self._started = time.perf_counter()
                 return
             listed, seconds = self._system.lists(order["part"])
             np.save(order["to"], listed)

@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = vars(parser.parse_args())
     system = load(arguments.pop("system"), Task(**arguments))
-    system.train(Turns(system))
+    turns = Turns(system)
+    system.train(turns)
+    turns.end()
 
 
 def load(file: str, task: Task) -> System:
