@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from harness import rows_of_today, write_result
-from systems import SYSTEMS, Worker, add_choice, write_sequences
-from training import find, offers
+from systems import SYSTEMS, Worker, add_choice, find, offers, write_sequences
 
 from seqrec.evaluation import rank_histogram, rank_metrics
 

@@ -22,7 +22,7 @@ LEFT_OUT = {"train": 2, "validation": 2, "test": 1}  # last items of a user that
 
 @dataclass(frozen=True)
 class Task:
-    """What every system trains: the same data, the same sizes.
+    """What every system trains: the same data, the same sizes; batch, dropout and learning rate are its own.
 
     Attributes:
         data: .npz of behaviour sequences: `items` int32 (events,), 1..N, oldest first; `offsets` int64 (U + 1,);
@@ -31,7 +31,6 @@ class Task:
         negatives: of the sampled loss; 0 for the full softmax.
         width, blocks, heads: of the model.
         max_length: positions that the model sees.
-        batch_size, dropout: None for what the system's module says.
         folder: for files of the system.
         seed: of weights and order.
     """
@@ -43,8 +42,6 @@ class Task:
     blocks: int
     heads: int
     max_length: int
-    batch_size: int | None
-    dropout: float | None
     folder: Path
     seed: int
 
