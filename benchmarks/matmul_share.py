@@ -14,25 +14,26 @@ import argparse
 import json
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import lightning as L
 import torch
-from harness import write_result
+from harness import RECIPES, write_result
 from lightning.pytorch.callbacks import Callback
 
 from seqrec.models import SequenceModel
-from seqrec.recipe import load_recipe
-from seqrec.recipe.build import build
-from seqrec.recipe.run import ensure_store
+from seqrec.recipe import build, ensure_store, load_recipe
 from seqrec.stream import TrainingBatch
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
+RECIPE = RECIPES / "amazon-beauty-causal.yaml"
 WIDTH, BLOCKS = 256, 4
 SIZES = {"model.items.width": WIDTH, "model.backbone.width": WIDTH, "model.backbone.layers": BLOCKS}
-LOSSES = {"full": "{kind: full_softmax}", "256 negatives": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
+NEGATIVES = 256
+LOSSES = {
+    "full": "{kind: full_softmax}",
+    f"{NEGATIVES} negatives": f"{{kind: sampled_softmax, negatives: {{uniform: {NEGATIVES}}}}}",
+}
 FORWARD_AND_BACKWARD = 3  # products: one forward, two backward
 
 
@@ -109,7 +110,7 @@ class _Watch(Callback):
         self.padded: list[int] = []
         self.backbone_flops: list[float] = []
         self.loss_flops: list[float] = []
-        self._outputs = len(model.item_vectors()) if model.loss.negatives is None else 256 + 1
+        self._outputs = len(model.item_vectors()) if model.loss.negatives is None else NEGATIVES + 1
         self._last = 0.0
         self._loss_seconds = 0.0
         plain = model.loss.forward
