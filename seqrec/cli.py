@@ -181,8 +181,16 @@ def recommend(
     if out is not None:
         from seqrec.bulk import recommend_all
 
-        options: dict[str, Any] = {"devices": devices, "accelerator": accelerator, "fresh": fresh}
-        written = recommend_all(found.model, found.data, out, k=k, progress=sys.stderr.isatty(), **options)
+        written = recommend_all(
+            found.model,
+            found.data,
+            out,
+            k=k,
+            devices=devices,
+            accelerator=accelerator,
+            fresh=fresh,
+            progress=sys.stderr.isatty(),
+        )
         if written is not None:
             _say(f"{out}: {written:,} users")
         return

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from seqrec.bulk.folder import BulkFolder, BulkRequest
 from seqrec.evaluation import rank_users
-from seqrec.models import SequenceModel
-from seqrec.models.backbones import fingerprint
+from seqrec.models import SequenceModel, fingerprint
 from seqrec.ranking import Ranked
 from seqrec.store import SequenceStore
 from seqrec.stream import EvaluationBatch, EvaluationStream, SequenceDataModule
