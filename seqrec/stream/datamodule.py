@@ -141,5 +141,12 @@ class TrainingLoader:
     def __len__(self) -> int:
         return len(self._data.training)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing, as the datamodule has the position; without it Lightning warns that the loader is not resumable."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to do."""
+
     def __iter__(self) -> Iterator[TrainingBatch]:
         yield from self._data.training.batches(self._data.position, pin_memory=self._pin_memory)

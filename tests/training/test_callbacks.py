@@ -63,7 +63,7 @@ class Rows(Callback):
 
 @pytest.mark.parametrize("stop", ["within the first epoch", "at its end", "within the second"])
 def test_a_run_that_max_steps_ended_goes_on_as_if_it_had_not(
-    make: Make, trainer: Callable[..., L.Trainer], tmp_path: Path, stop: str
+    make: Make, trainer: Callable[..., L.Trainer], tmp_path: Path, stop: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     module, data = make()
     n_steps = data.training.n_steps
@@ -78,6 +78,7 @@ def test_a_run_that_max_steps_ended_goes_on_as_if_it_had_not(
     rest = trainer(callbacks=[second])
     rest.fit(module, data, ckpt_path=tmp_path / "cut.ckpt")
     assert (rest.global_step, rest.current_epoch, data.position) == (EPOCHS * n_steps, EPOCHS, (EPOCHS, 0))
+    assert not [warning for warning in recwarn if "not resumable" in str(warning.message)]
     taken = first.taken + second.taken
     assert len(set(taken)) == len(taken) == EPOCHS * data.training.n_rows
     whole, stream = make()
