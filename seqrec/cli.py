@@ -34,6 +34,7 @@ _NEEDLESS_WARNINGS = (
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
     r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
     r"predict returned None",  # results go to files
+    r"Checkpoint directory .* exists and is not empty",  # a run that is continued
 )
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
