@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-from filelock import AcquireReturnProxy, FileLock
+from filelock import FileLock
 from platformdirs import user_cache_path
 from pydantic import Field
 
@@ -74,7 +74,7 @@ class ShardCache:
         self._evict(keep=copy)
         return file
 
-    def _lock(self, shard: Shard) -> AcquireReturnProxy:
+    def _lock(self, shard: Shard) -> contextlib.AbstractContextManager[object]:
         """Held until its context is left."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
