@@ -59,6 +59,8 @@ class Site:
     def __call__(self, x: Tensor, p: float) -> Tensor:
         """Zeroes each element with probability p, a multiple of 2**-16, and scales the others by 1 / (1 - p).
 
+        Torch's own generator draws where the first axis is not that of the keys, as in a filler, which has none.
+
         Args:
             x: float (B, …, C), two to four axes.
         """
