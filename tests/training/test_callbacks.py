@@ -87,6 +87,23 @@ def test_a_run_that_max_steps_ended_goes_on_as_if_it_had_not(
         torch.testing.assert_close(other, weight, rtol=0, atol=0, msg=name)
 
 
+def test_a_checkpoint_of_another_class_of_datamodule_is_refused(
+    make: Make, trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    """Lightning finds its state by the name of the class, and else goes on without."""
+
+    class Renamed(SequenceDataModule):
+        pass
+
+    one = trainer(max_steps=1)
+    one.fit(*make())
+    one.save_checkpoint(tmp_path / "cut.ckpt")
+    module, data = make()
+    data.__class__ = Renamed
+    with pytest.raises(RunError, match=r"(?s)cut.ckpt: no position of a datamodule `.*Renamed`.*`--fresh`"):
+        trainer().fit(module, data, ckpt_path=tmp_path / "cut.ckpt")
+
+
 def test_a_trainer_that_stopped_within_an_epoch_is_not_used_again(
     make: Make, trainer: Callable[..., L.Trainer]
 ) -> None:
