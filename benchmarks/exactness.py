@@ -8,21 +8,16 @@ last bit grow, as its step hardly depends on the size of a gradient. Writes benc
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from harness import write_result
+from harness import losses_of, train_demo, write_result
 
-from seqrec.recipe import training_curve
 from seqrec.simulate import simulate_shop, write_shop
 from seqrec.training import read_checkpoint
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "demo.yaml"
 RANKS = (1, 2, 3)
 SETTINGS = [
     "data.partitions=4",
@@ -42,7 +37,8 @@ def main() -> None:
 
 
 def compare(folder: Path, precision: str) -> dict[str, Any]:
-    runs = {ranks: train(folder, ranks, precision) for ranks in RANKS}
+    settings = [*SETTINGS, f"trainer.precision={precision}"]
+    runs = {ranks: train_demo(folder, f"on-{ranks}-{precision}", ranks, settings) for ranks in RANKS}
     losses = {ranks: losses_of(run) for ranks, run in runs.items()}
     steps = sorted(losses[1])
     assert all(sorted(other) == steps for other in losses.values())
@@ -55,21 +51,6 @@ def compare(folder: Path, precision: str) -> dict[str, Any]:
             f"1 and {ranks} processes": weight_difference(runs[1], runs[ranks]) for ranks in RANKS[1:]
         },
     }
-
-
-def train(folder: Path, ranks: int, precision: str) -> Path:
-    strategy = "ddp" if ranks > 1 else "auto"
-    name = f"on-{ranks}-{precision}"
-    changes = [f"name={name}", f"trainer.devices={ranks}", f"trainer.strategy={strategy}"]
-    changes += [f"trainer.precision={precision}", f"logs.root={folder / 'log'}", f"data.store={folder / 'store'}"]
-    command = [sys.executable, "-m", "seqrec", "fit", str(RECIPE), *SETTINGS, *changes]
-    subprocess.run(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
-    return folder / "runs" / name
-
-
-def losses_of(run: Path) -> dict[int, float]:
-    points = training_curve(run, "ndcg@10")
-    return {point.step: point.train_loss for point in points if point.train_loss is not None}
 
 
 def weight_difference(one: Path, other: Path) -> float:

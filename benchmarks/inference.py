@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 from harness import rows_of_today, write_result
-from systems import OWN, SYSTEMS, Worker, add_choice, write_sequences
-from training import find
+from systems import OWN, SYSTEMS, Worker, add_choice, find, write_sequences
 
 NAME = "inference"
 

@@ -4,8 +4,10 @@
 
 Trains width 256, 4 blocks, on Amazon Beauty through Lightning's Trainer, as a recipe does, and counts the backbone's
 arithmetic on real tokens only: neither padding, nor the softmax, nor anything that is not a product. Beside it the
-share of the softmax. The machine's rate is the best of square and of the backbone's own products, measured before and
-after. Writes benchmarks/results/matmul-share.json.
+share of the softmax. The machine's rate is that of the fastest of square and of the backbone's own products. It is
+measured after each step, outside its time, since a shared machine's rate can halve within a minute: a share is the
+arithmetic done over what the machine would have done in the time of each step at its rate then. Writes
+benchmarks/results/matmul-share.json.
 """
 
 from __future__ import annotations
@@ -14,25 +16,27 @@ import argparse
 import json
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import lightning as L
 import torch
-from harness import write_result
+from harness import RECIPES, write_result
 from lightning.pytorch.callbacks import Callback
 
 from seqrec.models import SequenceModel
-from seqrec.recipe import load_recipe
-from seqrec.recipe.build import build
-from seqrec.recipe.run import ensure_store
+from seqrec.recipe import build, ensure_store, load_recipe
 from seqrec.stream import TrainingBatch
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
+RECIPE = RECIPES / "amazon-beauty-causal.yaml"
 WIDTH, BLOCKS = 256, 4
 SIZES = {"model.items.width": WIDTH, "model.backbone.width": WIDTH, "model.backbone.layers": BLOCKS}
-LOSSES = {"full": "{kind: full_softmax}", "256 negatives": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
+NEGATIVES = 256
+LOSSES = {
+    "full": "{kind: full_softmax}",
+    f"{NEGATIVES} negatives": f"{{kind: sampled_softmax, negatives: {{uniform: {NEGATIVES}}}}}",
+}
+Shape = tuple[int, int, int]
 FORWARD_AND_BACKWARD = 3  # products: one forward, two backward
 
 
@@ -42,74 +46,83 @@ def main() -> None:
     parser.add_argument("--step-tokens", type=int, nargs="+", default=[2048, 8192])
     parser.add_argument("--dropout", type=float, nargs="+", default=[0.0, 0.2])
     arguments = parser.parse_args()
-    rates = [matmul_rate()]
-    rows = [
-        measure(loss, step_tokens, dropout, arguments.steps)
-        for step_tokens in arguments.step_tokens
-        for dropout in arguments.dropout
-        for loss in LOSSES
-    ]
-    rates.append(matmul_rate())
-    for row in rows:
-        row["share"] = row["backbone_flops"] / row["seconds"] / max(rates)
-        row["share_without_softmax_time"] = row["backbone_flops"] / (row["seconds"] - row["loss_seconds"]) / max(rates)
-        row["softmax_share"] = row["loss_flops"] / row["loss_seconds"] / max(rates)
-        print(json.dumps(row))
-    figures = {"matmul_gflops": [rate / 1e9 for rate in rates], "width": WIDTH, "blocks": BLOCKS, "rows": rows}
+    shape = fastest_product()
+    rows = []
+    for step_tokens in arguments.step_tokens:
+        for dropout in arguments.dropout:
+            for loss in LOSSES:
+                rows.append(measure(loss, step_tokens, dropout, arguments.steps, shape))
+                print(json.dumps(rows[-1]), flush=True)
+    figures = {"product": shape, "width": WIDTH, "blocks": BLOCKS, "rows": rows}
     print(write_result("matmul-share", figures))
 
 
-def matmul_rate() -> float:
-    """Best rate of float32 products, FLOP/s."""
-    rates = []
-    for m, k, n in [(2048, 2048, 2048), (2048, WIDTH, 4 * WIDTH), (2048, 4 * WIDTH, WIDTH), (8192, WIDTH, 3 * WIDTH)]:
-        a, b, out = torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)
-        times = []
-        for _ in range(30):
-            start = time.perf_counter()
-            torch.mm(a, b, out=out)
-            times.append(time.perf_counter() - start)
-        rates.append(2 * m * k * n / median(times))
-    return max(rates)
+def fastest_product() -> Shape:
+    """The (m, k, n) of the product of the highest rate."""
+    shapes = [(2048, 2048, 2048), (2048, WIDTH, 4 * WIDTH), (2048, 4 * WIDTH, WIDTH), (8192, WIDTH, 3 * WIDTH)]
+    products = {shape: Product(shape) for shape in shapes}
+    rates = {shape: median(product.rate() for _ in range(30)) for shape, product in products.items()}
+    return max(rates, key=lambda shape: rates[shape])
 
 
-def measure(loss: str, step_tokens: int, dropout: float, steps: int) -> dict[str, Any]:
-    """Median step of one setting."""
+class Product:
+    """A float32 product of (m, k) and (k, n)."""
+
+    def __init__(self, shape: Shape):
+        m, k, n = shape
+        self._a, self._b, self._out = torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)
+        self._flops = 2.0 * m * k * n
+
+    def rate(self) -> float:
+        """FLOP/s, now."""
+        start = time.perf_counter()
+        torch.mm(self._a, self._b, out=self._out)
+        return self._flops / (time.perf_counter() - start)
+
+
+def measure(loss: str, step_tokens: int, dropout: float, steps: int, shape: Shape) -> dict[str, Any]:
+    """Shares of one setting."""
     changes = [f"{field}={value}" for field, value in SIZES.items()]
     changes += [f"model.loss={LOSSES[loss]}", f"model.backbone.dropout={dropout}", f"data.step_tokens={step_tokens}"]
     recipe = load_recipe(RECIPE, [*changes, f"trainer.max_steps={steps + 5}", "trainer.limit_val_batches=0"])
     ensure_store(recipe)
     with tempfile.TemporaryDirectory() as folder:
         trainer, module, data = build(recipe, folder)
-        watch = _Watch(module.model)
+        watch = _Watch(module.model, Product(shape))
         trainer.callbacks.append(watch)
         trainer.fit(module, data)
     some = slice(5, None)  # the first steps warm up
+    steps_timed = list(zip(watch.seconds[some], watch.loss_seconds[some], watch.rates[some], strict=True))
+    backbone, in_loss = sum(watch.backbone_flops[some]), sum(watch.loss_flops[some])
     return {
         "loss": loss,
         "step_tokens": step_tokens,
         "dropout": dropout,
-        "steps": len(watch.seconds[some]),
+        "steps": len(steps_timed),
         "seconds": sum(watch.seconds[some]),
         "loss_seconds": sum(watch.loss_seconds[some]),
         "real_tokens": sum(watch.tokens[some]),
         "padded_tokens": sum(watch.padded[some]),
-        "backbone_flops": sum(watch.backbone_flops[some]),
-        "loss_flops": sum(watch.loss_flops[some]),
+        "matmul_gflops": [min(watch.rates[some]) / 1e9, median(watch.rates[some]) / 1e9, max(watch.rates[some]) / 1e9],
+        "share": backbone / sum(step * rate for step, _, rate in steps_timed),
+        "share_without_softmax_time": backbone / sum((step - loss) * rate for step, loss, rate in steps_timed),
+        "softmax_share": in_loss / sum(loss * rate for _, loss, rate in steps_timed),
     }
 
 
 class _Watch(Callback):
-    """Times whole steps, loader and optimiser included, and within them the loss."""
+    """Times whole steps, loader and optimiser included, and within them the loss; and a product after each."""
 
-    def __init__(self, model: SequenceModel):
+    def __init__(self, model: SequenceModel, product: Product):
+        self.rates: list[float] = []
         self.seconds: list[float] = []
         self.loss_seconds: list[float] = []
         self.tokens: list[int] = []
         self.padded: list[int] = []
         self.backbone_flops: list[float] = []
         self.loss_flops: list[float] = []
-        self._outputs = len(model.item_vectors()) if model.loss.negatives is None else 256 + 1
+        self._outputs = len(model.item_vectors()) if model.loss.negatives is None else NEGATIVES + 1
+        self._product = product
         self._last = 0.0
         self._loss_seconds = 0.0
         plain = model.loss.forward
@@ -133,7 +146,6 @@ class _Watch(Callback):
     ) -> None:
         now = time.perf_counter()
         self.seconds.append(now - self._last - self._loss_seconds)
-        self._last = now
         self.loss_seconds.append(self._loss_seconds)
         lengths = batch.lengths.double()
         products = 12 * BLOCKS * WIDTH**2 * lengths.sum() + BLOCKS * WIDTH * (lengths * (lengths + 1)).sum()
@@ -141,6 +153,8 @@ class _Watch(Callback):
         self.loss_flops.append(2.0 * FORWARD_AND_BACKWARD * batch.step_targets * self._outputs * WIDTH)
         self.tokens.append(int(lengths.sum()))
         self.padded.append(batch.inputs.numel())
+        self.rates.append(max(self._product.rate() for _ in range(3)))
+        self._last = time.perf_counter()
 
 
 if __name__ == "__main__":

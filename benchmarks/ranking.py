@@ -2,8 +2,8 @@
 
     python benchmarks/ranking.py [--repeats 3]
 
-Needs SEQREC_DATA. Models have random weights: what ranking costs does not depend on them. Writes
-benchmarks/results/ranking.json, whose rows (system, dataset, task, users_per_s) can stand beside other systems':
+Needs SEQREC_DATA. Models have random weights: what ranking costs does not depend on them. Other systems beside it:
+benchmarks/inference.py. Writes benchmarks/results/ranking.json:
 
 - `evaluate`: forward pass, then the rank of each test target among all items and the best 20, seen items left out.
 - `top10`: forward pass, then the best 10 unseen items after each user's whole sequence.
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from harness import write_result
+from systems import DATA
 
 from seqrec.evaluation import rank_users
 from seqrec.ranking import DotScorer, ItemLists, rank
@@ -29,10 +30,6 @@ from seqrec.recipe import build_data, build_recipe_model, ensure_store, load_rec
 from seqrec.stream import EvaluationBatch
 
 WIDTH = 64
-RECIPES = {
-    "amazon-beauty": ("recipes/amazon-beauty-causal.yaml", ["model.items.width=64", "model.backbone.width=64"]),
-    "ml-1m": ("recipes/ml-1m-causal.yaml", []),
-}
 SIZES = {"12,101 items": (4096, 12_101), "3,416 items": (4096, 3_416), "1,000,000 items": (256, 1_000_000)}
 
 
@@ -40,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=3, help="Runs of each; the median counts.")
     repeats = parser.parse_args().repeats
-    rows = [row for dataset in RECIPES for row in whole(dataset, repeats)]
+    rows = [row for dataset in DATA for row in whole(dataset, repeats)]
     rows += [kernel(size, *shape, repeats) for size, shape in SIZES.items()]
     for row in rows:
         floor = f"{row['of_matmul']:.2f} of the bare product's rate" if "of_matmul" in row else ""
@@ -50,8 +47,8 @@ def main() -> None:
 
 def whole(dataset: str, repeats: int) -> list[dict[str, Any]]:
     """From batches to ranks and lists, reading and collation included."""
-    path, changes = RECIPES[dataset]
-    recipe = load_recipe(path, changes)
+    sizes = [f"model.items.width={WIDTH}", f"model.backbone.width={WIDTH}"]
+    recipe = load_recipe(DATA[dataset].recipe, sizes)
     ensure_store(recipe)
     data = build_data(recipe)
     model = build_recipe_model(recipe, data.store, total_steps=1).eval()
@@ -86,7 +83,7 @@ def kernel(size: str, n_users: int, n_items: int, repeats: int) -> dict[str, Any
 
 
 def row(dataset: str, task: str, users: int, seconds: float) -> dict[str, Any]:
-    """One figure, in the form that every system reports."""
+    """One figure."""
     return {"system": "seqrec", "dataset": dataset, "task": task, "users": users, "users_per_s": users / seconds}
 
 

@@ -8,17 +8,13 @@ On the demo's simulated shop, in float64 with dropout on; writes benchmarks/resu
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from harness import write_result
+from harness import losses_of, seqrec, train_demo, write_result
 
-from seqrec.recipe import training_curve
 from seqrec.simulate import simulate_shop, write_shop
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "demo.yaml"
 SETTINGS = ["trainer.max_epochs=5", "trainer.log_every_n_steps=1", "trainer.precision=64-true", "loggers=[{kind: csv}]"]
 
 
@@ -26,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_shop(simulate_shop(), folder / "log")
-        losses = {n: train(folder, n) for n in (1, 2)}
+        losses = {n: losses_of(train_demo(folder, f"on{n}", n, SETTINGS)) for n in (1, 2)}
         evaluations = {n: evaluate(folder, n) for n in (1, 2)}
     differences = [abs(losses[1][step] - losses[2][step]) for step in losses[1]]
     figures = {
@@ -42,28 +38,11 @@ def main() -> None:
     print(write_result("ranks", figures))
 
 
-def train(folder: Path, processes: int) -> dict[int, float]:
-    """Loss by step on so many processes."""
-    strategy = "ddp" if processes > 1 else "auto"
-    changes = [f"name=on{processes}", f"trainer.devices={processes}", f"trainer.strategy={strategy}"]
-    changes += [f"logs.root={folder / 'log'}", f"data.store={folder / 'store'}"]
-    seqrec("fit", str(RECIPE), *SETTINGS, *changes, cwd=folder)
-    curve = training_curve(folder / "runs" / f"on{processes}", "ndcg@10")
-    return {point.step: point.train_loss for point in curve if point.train_loss is not None}
-
-
 def evaluate(folder: Path, processes: int) -> str:
     """Metrics of the first run's checkpoint, as JSON, on so many processes."""
     file = folder / f"{processes}.json"
-    seqrec("evaluate", "runs/on1", "--devices", str(processes), "--json", str(file), cwd=folder)
+    seqrec("evaluate", "runs/on1", "--devices", str(processes), "--json", str(file), folder=folder)
     return file.read_text()
-
-
-def seqrec(*arguments: str, cwd: Path) -> None:
-    """Runs the command, with one thread a process."""
-    subprocess.run(
-        ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "seqrec", *arguments], cwd=cwd, check=True, text=True
-    )
 
 
 if __name__ == "__main__":

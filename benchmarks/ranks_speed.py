@@ -10,17 +10,14 @@ should run. Writes benchmarks/results/ranks-speed.json.
 from __future__ import annotations
 
 import csv
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import write_result
+from harness import RECIPES, on_processes, seqrec, write_result
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
+RECIPE = RECIPES / "amazon-beauty-causal.yaml"
 EPOCHS, ROUNDS = 3, 3
 LOSSES = {"full": "{kind: full_softmax}", "sampled": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
 WAYS = {"1 process, 2 threads": (1, 2), "2 processes, 1 thread": (2, 1)}
@@ -61,11 +58,9 @@ def compare(threads: list[float], processes: list[float]) -> dict[str, Any]:
 def measure(folder: Path, loss: str, way: str) -> float:
     """The best epoch's rate, but for the first."""
     processes, threads = WAYS[way]
-    devices = [f"trainer.devices={processes}", f"trainer.strategy={'ddp' if processes > 1 else 'auto'}"]
-    changes = [f"data.store={folder / 'store'}", f"model.loss={LOSSES[loss]}", "name=speed", *devices]
-    command = [sys.executable, "-m", "seqrec", "fit", str(RECIPE), "--fresh", *SETTINGS, *changes]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    changes = [f"data.store={folder / 'store'}", f"model.loss={LOSSES[loss]}", "name=speed", *on_processes(processes)]
+    changes.append("trainer.enable_progress_bar=false")
+    seqrec("fit", str(RECIPE), "--fresh", *SETTINGS, *changes, folder=folder, threads=threads)
     with (folder / "runs/speed/csv/version_0/metrics.csv").open() as file:
         rows = [(int(row["epoch"]), float(row["tokens/s"])) for row in csv.DictReader(file) if row["tokens/s"]]
     last = dict(rows)  # of each epoch the last, whose clock began with the epoch

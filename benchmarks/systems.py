@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from harness import RECIPES
 
 from seqrec.recipe import ensure_store, load_recipe
 
@@ -56,8 +57,8 @@ SYSTEMS = {
     )
 }
 DATA = {
-    "amazon-beauty": Data(ROOT / "recipes" / "amazon-beauty-causal.yaml", blocks=1, max_length=50),
-    "ml-1m": Data(ROOT / "recipes" / "ml-1m-causal.yaml", blocks=2, max_length=200),
+    "amazon-beauty": Data(RECIPES / "amazon-beauty-causal.yaml", blocks=1, max_length=50),
+    "ml-1m": Data(RECIPES / "ml-1m-causal.yaml", blocks=2, max_length=200),
 }
 NEGATIVES = {"full": 0, "sampled": 256}
 BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where a machine sets them, every system is left to its defaults
@@ -83,6 +84,17 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each system")
     parser.add_argument("--folder", type=Path, default=ENVIRONMENTS, help="of the peers' environments, and for files")
     parser.add_argument("--fresh", action="store_true", help="measures again what was measured today")
+
+
+def offers(system: str, loss: str) -> bool:
+    """Whether the system has such a loss."""
+    return NEGATIVES[loss] == 0 or SYSTEMS[system].sampled
+
+
+def find(rows: list[dict[str, Any]], data: str, loss: str, system: str) -> dict[str, Any] | None:
+    """The row of a combination."""
+    keys = {"data": data, "loss": loss, "system": system}
+    return next((row for row in rows if keys.items() <= row.items()), None)
 
 
 def sequences_file(data: str, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from harness import rows_of_today, write_result
-from systems import NEGATIVES, OWN, SYSTEMS, Worker, add_choice, write_sequences
+from systems import OWN, SYSTEMS, Worker, add_choice, find, offers, write_sequences
 
 NAME = "training"
 
@@ -90,17 +90,6 @@ def summary(row: dict[str, Any]) -> float:
     """Median seconds of a whole epoch, the first one left out where there are more."""
     counted = row["seconds"][1:] or row["seconds"]
     return round(median(counted) / row["share"], 3)
-
-
-def offers(system: str, loss: str) -> bool:
-    """Whether the system has such a loss."""
-    return NEGATIVES[loss] == 0 or SYSTEMS[system].sampled
-
-
-def find(rows: list[dict[str, Any]], data: str, loss: str, system: str) -> dict[str, Any] | None:
-    """The row of a combination."""
-    keys = {"data": data, "loss": loss, "system": system}
-    return next((row for row in rows if keys.items() <= row.items()), None)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import write_result
+from harness import RECIPES, write_result
 
 from seqrec.recipe import Parts, build, ensure_store, load_recipe
 from seqrec.stream import Position
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "amazon-beauty-causal.yaml"
+RECIPE = RECIPES / "amazon-beauty-causal.yaml"
 SETTINGS = [
     "model.items.width=64",
     "model.backbone.width=64",

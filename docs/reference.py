@@ -37,7 +37,8 @@ def sections(path: str, settings: type[Settings]) -> Iterator[str]:
     kind = settings.model_fields.get("kind")
     title = f"`{path}`" if path else "Top level"
     if kind is not None:
-        title += " with " + " or ".join(f"`kind: {value}`" for value in typing.get_args(kind.annotation))
+        names = typing.get_args(kind.annotation) or ["package.module:Class"]
+        title += " with " + " or ".join(f"`kind: {name}`" for name in names)
     lines = [f"## {title}\n\n{paragraph(settings)}\n"]
     fields = {name: field for name, field in settings.model_fields.items() if name != "kind"}
     if fields:

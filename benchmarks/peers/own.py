@@ -29,10 +29,6 @@ class Sasrec:
             f"seed={task.seed}",
             "loggers=[]",
         ]
-        if task.batch_size is not None:
-            overrides.append(f"data.step_tokens={task.batch_size}")
-        if task.dropout is not None:
-            overrides.append(f"model.backbone.dropout={task.dropout}")
         recipe = load_recipe(task.recipe, overrides)
         ensure_store(recipe)
         self._parts = build(recipe, task.folder)

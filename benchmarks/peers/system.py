@@ -22,7 +22,7 @@ LEFT_OUT = {"train": 2, "validation": 2, "test": 1}  # last items of a user that
 
 @dataclass(frozen=True)
 class Task:
-    """What every system trains: the same data, the same sizes.
+    """What every system trains: the same data, the same sizes; batch, dropout and learning rate are its own.
 
     Attributes:
         data: .npz of behaviour sequences: `items` int32 (events,), 1..N, oldest first; `offsets` int64 (U + 1,);
@@ -31,7 +31,6 @@ class Task:
         negatives: of the sampled loss; 0 for the full softmax.
         width, blocks, heads: of the model.
         max_length: positions that the model sees.
-        batch_size, dropout: None for what the system's module says.
         folder: for files of the system.
         seed: of weights and order.
     """
@@ -43,8 +42,6 @@ class Task:
     blocks: int
     heads: int
     max_length: int
-    batch_size: int | None
-    dropout: float | None
     folder: Path
     seed: int
 
@@ -88,7 +85,7 @@ class System(Protocol):
     settings: dict[str, Any]
 
     def train(self, turns: Turns) -> None:
-        """Trains an epoch each time that `turns` says so, without end."""
+        """Trains an epoch each time that `turns` says so, without end or for `settings["epochs"]`."""
         ...
 
     def lists(self, part: str) -> tuple[np.ndarray, float]:
@@ -122,10 +119,18 @@ class Turns:
             packages = {name: version(name) for name in ("torch", *self._system.packages)}
             n_parameters = sum(parameter.numel() for parameter in model.parameters())
             self._say("ready", settings=self._system.settings, parameters=n_parameters, versions=packages)
+        self._obey()
+        self._started = time.perf_counter()
+
+    def end(self) -> None:
+        """Obeys once training has ended by itself; an epoch asked for then ends the process, with an error."""
+        self._obey()
+        raise SystemExit("there is no further epoch: training has ended")
+
+    def _obey(self) -> None:
         for line in sys.stdin:
             order = json.loads(line)
             if order["do"] == "epoch":
-                self._started = time.perf_counter()
                 return
             listed, seconds = self._system.lists(order["part"])
             np.save(order["to"], listed)

@@ -30,13 +30,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, required=True)
     parser.add_argument("--heads", type=int, default=2)
     parser.add_argument("--max-length", type=int, required=True)
-    parser.add_argument("--batch-size", type=int, help="sequences; default: the system's best")
-    parser.add_argument("--dropout", type=float, help="default: the system's own")
     parser.add_argument("--folder", type=Path, required=True, help="for files of the system")
     parser.add_argument("--seed", type=int, default=1)
     arguments = vars(parser.parse_args())
     system = load(arguments.pop("system"), Task(**arguments))
-    system.train(Turns(system))
+    turns = Turns(system)
+    system.train(turns)
+    turns.end()
 
 
 def load(file: str, task: Task) -> System:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sections.common import cells, conditions, protocol
+from sections.common import cells, protocol
 
 FILES = "adapters-*.json"
+TITLE = "Adapters: {rest}"
+ABOUT = """One pretrained backbone, frozen, with LoRA and with AdaLoRA, for equally many epochs, beside the same
+trainable item table; test metrics of the checkpoint that was best on validation, 95 % intervals over users in brackets.
+The last but one column is how far scores of the exported bundle are from the live model's.
+"""
 
 
-def section(name: str, figures: dict[str, Any]) -> str:
-    """One backbone."""
+def body(figures: dict[str, Any]) -> list[str]:
+    """A row an adapter and a baseline."""
     first = next(iter(figures["rows"].values()))
-    lines = [f"## {name}\n", protocol(first["test"]), conditions(figures)]
+    lines = [protocol(first["test"])]
     lines += [
         "| | validation NDCG@10 | test HR@10 | test NDCG@10 | trainable (item table apart) | item table "
         "| checkpoint, MB | adapter, MB | adapter moves scores by | bundle − live | training |",
@@ -32,4 +37,4 @@ def section(name: str, figures: dict[str, Any]) -> str:
     if ranks:
         listed = ", ".join(f"{layer.removeprefix('base_model.model.')} {rank}" for layer, rank in ranks.items())
         lines.append(f"\nAdaLoRA's ranks at the end, {sum(ranks.values())} over {len(ranks)} layers: {listed}.")
-    return "\n".join(lines) + "\n"
+    return lines

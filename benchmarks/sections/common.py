@@ -36,7 +36,9 @@ def conditions(figures: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Lines of a table: a column for each key of the rows, which all have the same ones."""
+    """Lines of a table: a column for each key of the rows, which all have the same ones; none without rows."""
+    if not rows:
+        return []
     head = list(rows[0])
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     return lines + ["| " + " | ".join(number(value) for value in row.values()) + " |" for row in rows]

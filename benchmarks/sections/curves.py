@@ -7,22 +7,26 @@ from typing import Any
 
 from harness import RESULTS
 
-from sections.common import conditions
 from sections.peers import DATA, LOSSES, OWN, groups, label
 
 FILES = "curves.json"
+TITLE = "Time to the same quality"
 ABOUT = """Validation NDCG@10 of the lists that each system makes after each epoch, seen items filtered, judged by one
-evaluator. The target is the most that seqrec and the peer both reached; the time to it is the epochs until then × the
-seconds an epoch above (what listing and judging take is not in it).
+evaluator. The target is the most that seqrec and the peer both reached, so it differs from peer to peer; the time to it
+is the epochs until then × the seconds an epoch above. What listing and judging take is not in it.
+
+One seed each, on the validation targets: small differences between best values mean nothing. Settings are each system's
+own, as above; the learning rate of seqrec falls over the epochs of its recipe, the peers' are constant. A curve ends
+with the recipe, when it has not risen for some epochs (15 where not said otherwise), or with the time that it was
+given, and might have risen further. RecBole is missing where a whole epoch takes hours.
 """
 
 
-def section(name: str, figures: dict[str, Any]) -> str:
+def body(figures: dict[str, Any]) -> list[str]:
     """A row a peer: the common target, and both times to it."""
     training = RESULTS / "training.json"
     speeds = groups(json.loads(training.read_text())["rows"]) if training.is_file() else {}
-    lines = ["## Time to the same quality\n", ABOUT, conditions(figures)]
-    lines += [
+    lines = [
         "| data | loss | peer | its best (epochs trained) | seqrec's best (epochs) | target "
         "| epochs to it, peer / seqrec | time to it, peer / seqrec | × seqrec |",
         "|---" * 9 + "|",
@@ -32,7 +36,7 @@ def section(name: str, figures: dict[str, Any]) -> str:
             if system != OWN and OWN in systems:
                 speed = {s: r["seconds_an_epoch"] for s, r in speeds.get(key, {}).items()}
                 lines.append(f"| {DATA[key[0]]} | {LOSSES[key[1]]} | {compared(row, systems[OWN], speed)} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def compared(peer: dict[str, Any], own: dict[str, Any], speed: dict[str, float]) -> str:

@@ -23,12 +23,23 @@ def groups(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, dict[s
     return found
 
 
-def settings(rows: list[dict[str, Any]]) -> str:
-    """Batch, dropout and parameters of each peer, and its torch."""
+def settings(rows: list[dict[str, Any]]) -> list[str]:
+    """What was chosen for each system, with its parameters and its torch."""
     lines = []
     for row in rows:
-        chosen = ", ".join(f"{key} {value}" for key, value in row["settings"].items() if not isinstance(value, dict))
+        said = ", ".join(f"{key} {value}" for key, value in flat(row["settings"]).items())
         where = f"{DATA[row['data']]}, {LOSSES[row['loss']]}"
         torch = row["versions"]["torch"]
-        lines.append(f"- {label(row)}, {where}: {row['parameters']:,} parameters, {chosen}; torch {torch}")
-    return "\n".join(lines)
+        lines.append(f"- {label(row)}, {where}: {row['parameters']:,} parameters, {said}; torch {torch}")
+    return lines
+
+
+def flat(chosen: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings of nested mappings under dotted names, but for those that are nothing."""
+    found: dict[str, Any] = {}
+    for key, value in chosen.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            found[prefix + key] = value
+    return found

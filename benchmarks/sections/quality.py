@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sections.common import cells, conditions, protocol
+from sections.common import cells, protocol
 
 FILES = "quality-*.json"
+TITLE = "Quality: {rest}"
+ABOUT = """Test metrics of the checkpoint that was best on validation; every item ranked; 95 % intervals over users in
+brackets. The baselines have the same users, histories and filters. Minutes of training are on the machine below,
+validation included.
+"""
 
 
-def section(name: str, figures: dict[str, Any]) -> str:
-    """One recipe."""
-    lines = [f"## {figures['recipe']}\n", protocol(figures["seeds"][0]["test"]), conditions(figures)]
+def body(figures: dict[str, Any]) -> list[str]:
+    """A row a seed and a baseline."""
+    lines = [protocol(figures["seeds"][0]["test"])]
     lines += ["| | HR@10 | NDCG@10 | epochs | training |", "|---|---|---|---|---|"]
     for seed in figures["seeds"]:
         test, training = seed["test"], seed["training"]
@@ -23,5 +28,4 @@ def section(name: str, figures: dict[str, Any]) -> str:
             f"| **mean of {len(figures['seeds'])} seeds** | **{mean['hr@10']:.4f}** | **{mean['ndcg@10']:.4f}** | | |"
         )
     test = figures["seeds"][0]["test"]
-    lines += [f"| {name} | {cells(test, name)} | | |" for name in test["baselines"]]
-    return "\n".join(lines) + "\n"
+    return lines + [f"| {name} | {cells(test, name)} | | |" for name in test["baselines"]]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sections.common import conditions
-
 FILES = "ranks.json"
+TITLE = "Losses and evaluation on one process and two"
+ABOUT = """The demo's recipe in float64 with dropout on, then the evaluation of one checkpoint on one process and on
+two.
+"""
 
 
-def section(name: str, figures: dict[str, Any]) -> str:
-    """Losses and evaluation."""
+def body(figures: dict[str, Any]) -> list[str]:
+    """A sentence on losses and one on metrics."""
     first, last = figures["first_and_last_loss"]
     same = "the same to the last digit" if figures["evaluations_identical"] else "NOT the same"
-    lines = [
-        "## One process and two\n",
-        conditions(figures),
-        f"The demo's recipe in float64 with dropout on, {figures['steps']} steps in which the loss goes from",
-        f"{first:.3f} to {last:.3f}: the losses on one and on two processes differ by",
-        f"{figures['largest_loss_difference']:.1e} at most. The evaluation of one checkpoint is {same}.",
+    return [
+        f"In {figures['steps']} steps the loss goes from {first:.3f} to {last:.3f};",
+        f"on one and on two processes it differs by {figures['largest_loss_difference']:.1e} at most.",
+        f"The evaluations are {same}.",
     ]
-    return "\n".join(lines) + "\n"

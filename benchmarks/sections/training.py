@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from sections.common import conditions
 from sections.peers import DATA, LOSSES, OWN, groups, label, settings
 
 FILES = "training.json"
+TITLE = "Training speed"
 ABOUT = """SASRec of width 64 with 2 heads (Beauty: 1 block, length 50; ML-1M: 2 blocks, length 200), float32, the same
 threads for all, epochs in turn, each peer in its own environment with the settings that its documentation recommends.
 Median seconds of an epoch, the first left out where there are more; validation and checkpoints are not in them.
-"""
-NOTES = """RecTools draws the negatives anew for every position; the others share them in a step. RecBole makes a row of
-every prefix of a history, and has no loss over sampled negatives but BPR with one.
+
+The systems do not do the same work. Feed-forward layers are four widths wide in seqrec and RecBole, one width in
+RecTools and RePlay, whose SASRec has them so: less arithmetic a block. RecTools draws the negatives anew for every
+position; the others share them in a step. RecBole makes a row of every prefix of a history, so that its epoch has many
+times the rows, and has no loss over sampled negatives but BPR with one; where only some of its steps were timed, an
+epoch is computed from them. Batches and dropout are each system's own, below; seconds an epoch say nothing of how many
+epochs are needed, which the next section does.
 """
 
 
-def section(name: str, figures: dict[str, Any]) -> str:
-    """A row a system, the peers' multiples of seqrec's time."""
-    lines = ["## Training speed\n", ABOUT, conditions(figures)]
-    lines += ["| data | loss | system | s an epoch | × seqrec | epochs timed |", "|---|---|---|---|---|---|"]
+def body(figures: dict[str, Any]) -> list[str]:
+    """A row a system, the peers' multiples of seqrec's time; then what was chosen for each."""
+    lines = ["| data | loss | system | s an epoch | × seqrec | epochs timed |", "|---|---|---|---|---|---|"]
     for (data, loss), systems in groups(figures["rows"]).items():
         for system, row in systems.items():
             seconds = row["seconds_an_epoch"]
@@ -29,4 +32,4 @@ def section(name: str, figures: dict[str, Any]) -> str:
             part = "" if row["share"] == 1 else f" of {row['share']:.1%} of the steps"
             shown = f"**{label(row)}** | **{seconds:.2f}**" if system == OWN else f"{label(row)} | {seconds:.2f}"
             lines.append(f"| {DATA[data]} | {LOSSES[loss]} | {shown} | {ratio:.1f} | {timed}{part} |")
-    return "\n".join([*lines, "", NOTES, settings(figures["rows"])]) + "\n"
+    return [*lines, "", *settings(figures["rows"])]

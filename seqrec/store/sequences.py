@@ -44,8 +44,7 @@ def from_table(table: pa.Table, first_row: int) -> Sequences:
     """Reads the columns of one unit; ``first_row`` is its first row's number in the store."""
     items = _flat(table, "items")
     assert items is not None
-    lengths = np.diff(items.offsets.to_numpy())
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+    offsets = items.offsets.to_numpy().astype(np.int64)
 
     def values(name: str) -> npt.NDArray[np.generic] | None:
         column = _flat(table, name)
@@ -54,7 +53,7 @@ def from_table(table: pa.Table, first_row: int) -> Sequences:
 
     return Sequences(
         rows=np.arange(first_row, first_row + table.num_rows, dtype=np.int64),
-        offsets=offsets,
+        offsets=offsets - offsets[0],  # a slice of an array begins where it was cut
         items=items.flatten().to_numpy(),
         timestamps=values("timestamps"),  # type: ignore[arg-type]
         actions=values("actions"),  # type: ignore[arg-type]
@@ -64,5 +63,5 @@ def from_table(table: pa.Table, first_row: int) -> Sequences:
 def _flat(table: pa.Table, name: str) -> pa.ListArray | None:
     if name not in table.column_names:
         return None
-    column = table.column(name).combine_chunks()
-    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

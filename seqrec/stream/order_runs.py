@@ -43,7 +43,9 @@ def like_length_runs(lengths: npt.NDArray[np.int64], n: int) -> list[npt.NDArray
     # numpy sorts 16-bit integers by radix, about ten times faster
     narrow = lengths.astype(np.uint16) if lengths.max() < 2**16 else lengths
     order = np.argsort(narrow, kind="stable")
-    distinct, counts = (column.tolist() for column in np.unique(lengths, return_counts=True))
+    histogram = np.bincount(lengths)
+    distinct = np.flatnonzero(histogram).tolist()
+    counts = histogram[distinct].tolist()
     sizes = _split(_fill(distinct, counts, _smallest_cap(distinct, counts, n)), n)
     return np.split(order, np.cumsum(sizes)[:-1])
 

@@ -33,12 +33,11 @@ class Sasrec:
             raise SystemExit("RecBole's SASRec has no loss over sampled negatives but BPR with one")
         self._task = task
         self.settings: dict[str, Any] = {
-            "train_batch_size": task.batch_size
-            or (2048 if task.max_length <= 100 else 512),  # its default, or what memory holds
+            "train_batch_size": 2048 if task.max_length <= 100 else 512,  # its default, or what memory holds
             "learning_rate": 1e-3,
             "inner_size": 4 * task.width,
-            "hidden_dropout_prob": 0.5 if task.dropout is None else task.dropout,
-            "attn_dropout_prob": 0.5 if task.dropout is None else task.dropout,
+            "hidden_dropout_prob": 0.5,
+            "attn_dropout_prob": 0.5,
             "loss_type": "CE",
         }
         write_log(task)

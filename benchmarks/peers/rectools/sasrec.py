@@ -26,8 +26,8 @@ class Sasrec:
     def __init__(self, task: Task):
         self._task = task
         self.settings: dict[str, Any] = {
-            "batch_size": task.batch_size or 128,
-            "dropout_rate": 0.2 if task.dropout is None else task.dropout,
+            "batch_size": 128,
+            "dropout_rate": 0.2,
             "lr": 1e-3,
             "loss": "sampled_softmax" if task.negatives else "softmax",
         }

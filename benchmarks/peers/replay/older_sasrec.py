@@ -26,8 +26,8 @@ class Sasrec:
         self._n_items = Sequences.read(task.data, "train").n_items
         self._schema = schema(task, self._n_items)
         self.settings: dict[str, Any] = {
-            "batch_size": task.batch_size or 512,
-            "dropout_rate": 0.2 if task.dropout is None else task.dropout,
+            "batch_size": 512,
+            "dropout_rate": 0.2,
             "loss_type": "CE",
             "loss_sample_count": task.negatives or None,
             "negatives_sharing": task.negatives > 0,

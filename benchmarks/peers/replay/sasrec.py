@@ -43,9 +43,9 @@ class Sasrec:
         self._n_items = Sequences.read(task.data, "train").n_items
         self._schema = schema(task, self._n_items)
         self.settings: dict[str, Any] = {
-            "batch_size": task.batch_size or 128,
+            "batch_size": 128,
             "bucket_size": 32,
-            "dropout": 0.3 if task.dropout is None else task.dropout,
+            "dropout": 0.3,
             "loss": "CESampled, negatives shared by the batch" if task.negatives else "CE",
         }
         if task.negatives:
@@ -74,7 +74,8 @@ class Sasrec:
         trainer.fit(self._module, datamodule=data)
 
     def lists(self, part: str) -> tuple[np.ndarray, float]:
-        longest = int((Sequences.read(self._task.data, part).ends - Sequences.read(self._task.data, part).starts).max())
+        histories = Sequences.read(self._task.data, part)
+        longest = int((histories.ends - histories.starts).max())
         top = TorchTopItemsCallback(K, query_column="user_id", postprocessors=[SeenItemsFilter(self._n_items)])
         module = LightningModule(copy.deepcopy(self._module.model)).eval()  # the trained one belongs to its Trainer
         trainer = L.Trainer(callbacks=[top], inference_mode=True, **QUIET)
