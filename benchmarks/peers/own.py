@@ -24,6 +24,7 @@ class Sasrec:
             f"model.backbone.width={task.width}",
             f"model.backbone.layers={task.blocks}",
             f"model.backbone.heads={task.heads}",
+            f"model.backbone.inner={task.width}",  # as SASRec's, and so the peers'
             f"model.loss={sampled if task.negatives else '{kind: full_softmax}'}",
             f"data.max_length={task.max_length}",
             f"seed={task.seed}",

@@ -10,7 +10,7 @@ FILES = "inference.json"
 TITLE = "Full ranking"
 ABOUT = """Ten unseen items for every test user, the whole catalogue ranked, by each system's own inference: from
 histories as it keeps them to its own form of lists, be that an array or a table. Models as in the section on training
-speed, with its caveat on feed-forward layers; weights are untrained, which changes no speed. Median of rounds in turn,
+speed; weights are untrained, which changes no speed. Median of rounds in turn,
 the first left out.
 """
 

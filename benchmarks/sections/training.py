@@ -8,13 +8,13 @@ from sections.peers import DATA, LOSSES, OWN, groups, label, settings
 
 FILES = "training.json"
 TITLE = "Training speed"
-ABOUT = """SASRec of width 64 with 2 heads (Beauty: 1 block, length 50; ML-1M: 2 blocks, length 200), float32, the same
-threads for all, epochs in turn, each peer in its own environment with the settings that its documentation recommends.
-Median seconds of an epoch, the first left out where there are more; validation and checkpoints are not in them.
+ABOUT = """SASRec of width 64 with 2 heads and feed-forward layers of the same width (Beauty: 1 block, length 50;
+ML-1M: 2 blocks, length 200), float32, the same threads for all, epochs in turn, each peer in its own environment with
+the settings that its documentation recommends. Median seconds of an epoch, the first left out where there are more;
+validation and checkpoints are not in them.
 
-The systems do not do the same work. Feed-forward layers are four widths wide in seqrec and RecBole, one width in
-RecTools and RePlay, whose SASRec has them so: less arithmetic a block. RecTools draws the negatives anew for every
-position; the others share them in a step. RecBole makes a row of every prefix of a history, so that its epoch has many
+The systems do not do the same work. RecTools draws the negatives anew for every position; the others share them in a
+step. RecBole makes a row of every prefix of a history, so that its epoch has many
 times the rows, and has no loss over sampled negatives but BPR with one; where only some of its steps were timed, an
 epoch is computed from them. Batches and dropout are each system's own, below; seconds an epoch say nothing of how many
 epochs are needed, which the next section does.

@@ -35,7 +35,7 @@ class Sasrec:
         self.settings: dict[str, Any] = {
             "train_batch_size": 2048 if task.max_length <= 100 else 512,  # its default, or what memory holds
             "learning_rate": 1e-3,
-            "inner_size": 4 * task.width,
+            "inner_size": task.width,  # as the others' and the paper's; its default is 256
             "hidden_dropout_prob": 0.5,
             "attn_dropout_prob": 0.5,
             "loss_type": "CE",
