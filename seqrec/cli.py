@@ -34,6 +34,7 @@ _NEEDLESS_WARNINGS = (
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
     r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
     r"predict returned None",  # results go to files
+    r"Checkpoint directory .* exists and is not empty",  # a run that is continued
 )
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
@@ -181,8 +182,16 @@ def recommend(
     if out is not None:
         from seqrec.bulk import recommend_all
 
-        options: dict[str, Any] = {"devices": devices, "accelerator": accelerator, "fresh": fresh}
-        written = recommend_all(found.model, found.data, out, k=k, progress=sys.stderr.isatty(), **options)
+        written = recommend_all(
+            found.model,
+            found.data,
+            out,
+            k=k,
+            devices=devices,
+            accelerator=accelerator,
+            fresh=fresh,
+            progress=sys.stderr.isatty(),
+        )
         if written is not None:
             _say(f"{out}: {written:,} users")
         return

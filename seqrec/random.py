@@ -2,14 +2,14 @@
 
 Two families:
 
-- *shared draws* (`raw_bits`, `perm`, `draw_items`, `draw_weighted`, `generator`): one stream a key, the same on every
-  rank. Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") keyed by BLAKE2b of the key's parts.
+- *shared draws* (`raw_bits`, `perm`, `draw_items`, `draw_weighted`): one stream a key, the same on every rank. Philox
+  (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") keyed by BLAKE2b of the key's parts.
 - *draws by row* (`row_keys`, `uniform`, `row_words`): one number for each (row, position), in whatever order, batch or
   rank the row is met, by the integer mixing of SplitMix64 (Steele et al. 2014, "Fast splittable pseudorandom number
   generators").
 
-Everything but `generator` is made from raw bits: numpy keeps the bits of a bit generator across its versions, but may
-change what the methods of `numpy.random.Generator` (`permutation`, `integers`, ...) make of them (NEP 19).
+Everything is made from raw bits: numpy keeps the bits of a bit generator across its versions, but may change what the
+methods of `numpy.random.Generator` (`permutation`, `integers`, ...) make of them (NEP 19).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def raw_bits(n: int, *key: KeyPart) -> npt.NDArray[np.uint64]:
     Returns:
         uint64 (n,), uniform over all 64 bits; a longer draw begins with a shorter one.
     """
-    return _philox(key).random_raw(n)
+    return np.random.Philox(key=int.from_bytes(_digest(key), "little")).random_raw(n)
 
 
 def perm(n: int, *key: KeyPart) -> npt.NDArray[np.int64]:
@@ -92,17 +92,8 @@ def draw_weighted(n: int, cumulative: npt.NDArray[np.int64], *key: KeyPart) -> n
     return np.searchsorted(cumulative, below, side="right").astype(np.int64, copy=False)
 
 
-def generator(seed: int, purpose: str, step: int) -> np.random.Generator:
-    """A numpy generator for draws that `perm`, `draw_items` and `uniform` do not cover.
-
-    The same for every rank, and independent for each (seed, purpose, step). Repeats exactly under one numpy version;
-    another may draw other values from the same bits (NEP 19), so nothing that must survive an upgrade may hang on it.
-    """
-    return np.random.Generator(_philox(("generator", seed, purpose, step)))
-
-
 def row_keys(seed: int, epoch: int, rows: npt.NDArray[np.int64], purpose: str = "rows") -> npt.NDArray[np.uint64]:
-    """A key for each row, to be spent by `uniform`.
+    """A key for each row, to be spent by `uniform` and `row_words`.
 
     Args:
         seed, epoch, purpose: draws for two purposes (which positions to mask, where to crop) are independent.
@@ -153,7 +144,3 @@ def _digest(key: tuple[KeyPart, ...]) -> bytes:
     # JSON tells 1 from "1" and keeps parts apart; int() lets numpy's integers name the same key as Python's
     parts = [part if isinstance(part, str) else int(part) for part in key]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
-
-
-def _philox(key: tuple[KeyPart, ...]) -> np.random.Philox:
-    return np.random.Philox(key=int.from_bytes(_digest(key), "little"))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from seqrec.random import draw_items, draw_weighted, generator, perm, raw_bits, row_keys, uniform
+from seqrec.random import draw_items, draw_weighted, perm, raw_bits, row_keys, uniform
 
 # Golden values: if one changes, no run can be resumed across the change. Never edit them to make a test pass; where
 # the order must change, raise ORDER_VERSION in seqrec/stream/order.py too.
@@ -132,11 +132,3 @@ def test_a_row_draws_the_same_in_any_batch():
 
 def test_row_keys_of_one_purpose_never_collide():
     assert len(np.unique(row_keys(0, 0, np.arange(200_000)))) == 200_000
-
-
-def test_generator_repeats_and_differs_by_every_part():
-    def first(*key):
-        return generator(*key).random()
-
-    assert first(0, "a", 0) == first(0, "a", 0)
-    assert len({first(0, "a", 0), first(1, "a", 0), first(0, "b", 0), first(0, "a", 1)}) == 4

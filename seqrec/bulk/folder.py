@@ -21,7 +21,7 @@ from seqrec.settings import Settings
 
 SUCCESS = "_SUCCESS"
 _REQUEST = "request.json"
-SCHEMA = pa.schema(
+_SCHEMA = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
         pa.field("items", pa.list_(pa.string())),
@@ -111,7 +111,7 @@ class BulkFolder:
     def write(self, number: int, rows: pa.Table) -> None:
         """Writes a part beside its place and renames it, so that a part that is there is whole."""
         temporary = self.part(number).with_suffix(".parquet.tmp")
-        pq.write_table(rows.cast(SCHEMA), temporary, compression="zstd")
+        pq.write_table(rows.cast(_SCHEMA), temporary, compression="zstd")
         _flush(temporary)
         temporary.replace(self.part(number))
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import lightning as L
 import numpy as np
 import pyarrow as pa
 import torch
-from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor
 
 from seqrec.bulk.folder import BulkFolder, BulkRequest
-from seqrec.evaluation import rank_users
-from seqrec.models import SequenceModel
-from seqrec.models.backbones import fingerprint
+from seqrec.evaluation import rank_users, ranking_trainer
+from seqrec.models import SequenceModel, fingerprint
 from seqrec.ranking import Ranked
 from seqrec.store import SequenceStore
 from seqrec.stream import EvaluationBatch, EvaluationStream, SequenceDataModule
-
-_LONGEST_WAIT = timedelta(days=7)  # ranks wait for the slowest at the end
 
 
 def recommend_all(
@@ -69,17 +64,7 @@ def recommend_all(
     folder = BulkFolder(out, request)
     if not fresh:
         folder.check()  # before processes are started
-    strategy: str | Strategy = DDPStrategy(timeout=_LONGEST_WAIT) if devices > 1 else "auto"
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    trainer = ranking_trainer(accelerator=accelerator, devices=devices, progress=progress)
     writer = _WriteParts(model, data.store, stream, folder, fresh=fresh)
     trainer.predict(writer, datamodule=_Parts(writer), return_predictions=False)
     if not trainer.is_global_zero:

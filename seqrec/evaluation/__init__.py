@@ -8,6 +8,7 @@ from seqrec.evaluation.report import Report, ReportItem, ReportUser, write_repor
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
 from seqrec.evaluation.table import evaluation_table
 from seqrec.evaluation.tally import Tally
+from seqrec.evaluation.trainer import ranking_trainer
 from seqrec.evaluation.users import rank_users
 from seqrec.evaluation.validation import RankHistogram
 
@@ -29,5 +30,6 @@ __all__ = [
     "rank_histogram",
     "rank_metrics",
     "rank_users",
+    "ranking_trainer",
     "write_report",
 ]

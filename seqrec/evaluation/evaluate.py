@@ -15,6 +15,7 @@ from seqrec.evaluation.baselines import ItemKNN, Popular
 from seqrec.evaluation.metrics import CUTOFFS
 from seqrec.evaluation.results import EvaluationResult, UserCounts
 from seqrec.evaluation.tally import Tally
+from seqrec.evaluation.trainer import ranking_trainer
 from seqrec.evaluation.users import rank_users
 from seqrec.models import SequenceModel
 from seqrec.ranking import ItemLists, Ranked, rank
@@ -75,16 +76,7 @@ def evaluate(
         StoreError: the split leaves no user.
     """
     stream = data.evaluation(part)
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    trainer = ranking_trainer(accelerator=accelerator, devices=devices, progress=progress)
     ranker = _RankUsers(model, data, stream)
     trainer.test(ranker, stream.loader(trainer.global_rank, trainer.world_size), verbose=False)
     if not trainer.is_global_zero:

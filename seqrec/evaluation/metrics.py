@@ -55,7 +55,12 @@ def rank_metrics(histogram: Ints, cutoffs: Sequence[int] = CUTOFFS) -> dict[str,
     Raises:
         MetricError: no users.
     """
-    users = _some(int(histogram.sum()))
+    users = int(histogram.sum())
+    if not users:
+        raise MetricError(
+            "no users to evaluate",
+            do="see which rule of the split protocol leaves them all out, and take another cut or split",
+        )
     # fsum rounds once, so that the digits depend neither on the order of summation nor on the machine
     return {name: math.fsum(histogram * gains) / users for name, gains in rank_gains(cutoffs).items()}
 
@@ -85,12 +90,3 @@ def popularity(times: Ints, training_counts: Ints) -> float:
         training_counts: int64 (N,), row r for item r + 1.
     """
     return int(times @ training_counts) / max(1, int(times.sum()))
-
-
-def _some(users: int) -> int:
-    if users == 0:
-        raise MetricError(
-            "no users to evaluate",
-            do="see which rule of the split protocol leaves them all out, and take another cut or split",
-        )
-    return users

@@ -15,7 +15,15 @@ from seqrec.evaluation.bootstrap import (
     popularity_interval,
     rank_intervals,
 )
-from seqrec.evaluation.metrics import CUTOFFS, Ints, coverage, popularity, rank_histogram, rank_metrics
+from seqrec.evaluation.metrics import (
+    CUTOFFS,
+    Ints,
+    coverage,
+    popularity,
+    rank_histogram,
+    rank_metrics,
+    times_recommended,
+)
 from seqrec.evaluation.results import MetricValue
 
 _LIMBS, _LIMB_BITS = 4, 32  # of a sum of squares, when it travels between ranks
@@ -56,9 +64,9 @@ class Tally:
         for i, k in enumerate(self.cutoffs):
             lists = top_items[:, :k]
             held = lists > 0
-            items, per_user = lists[held] - 1, np.count_nonzero(held, axis=1).astype(np.int64)
-            np.add.at(self.times[i], items, 1)
-            np.add.at(self.owners[i], items, np.repeat(rows, per_user))
+            per_user = np.count_nonzero(held, axis=1).astype(np.int64)
+            self.times[i] += times_recommended(lists, len(self._training_counts))
+            np.add.at(self.owners[i], lists[held] - 1, np.repeat(rows, per_user))
             self.events[i].add(np.where(held, self._training_counts[lists - 1], 0).sum(axis=1), per_user)
 
     def sum_over_ranks(self, device: torch.device) -> None:

@@ -83,8 +83,9 @@ def dataset_source(settings: DatasetSettings, root: Path) -> DatasetSource:
     import datasets
 
     folder = root / settings.path
+    saved = any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
     try:
-        if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
+        if saved:
             found = datasets.load_from_disk(str(folder))
         else:
             path = str(folder) if folder.is_dir() else settings.path
@@ -96,14 +97,15 @@ def dataset_source(settings: DatasetSettings, root: Path) -> DatasetSource:
             root=f"{root.resolve()} has no such folder" if not folder.is_dir() else f"the folder {folder}",
             do="check path, name, split and revision, and that the hub can be reached where it is not a folder",
         ) from error
-    if isinstance(found, datasets.Dataset):
-        split = settings.split or found.split
-        return DatasetSource(f"{settings.path}:{split}" if split else settings.path, found)
-    split = settings.split or next(iter(found))
-    if split not in found or (settings.split is None and len(found) > 1):
-        what = f"no split `{split}`" if settings.split else f"{len(found)} splits"
-        raise LogError(what, where=settings.path, has=", ".join(found), do="set `split` of this source")
-    return DatasetSource(f"{settings.path}:{split}", found[split])
+    if settings.split and not saved:  # `load_dataset` has taken it, be it a part of one
+        return DatasetSource(f"{settings.path}:{settings.split}", found)
+    splits = {found.split: found} if isinstance(found, datasets.Dataset) else found
+    split = settings.split or next(iter(splits))
+    if split not in splits or (settings.split is None and len(splits) > 1):
+        what = f"no split `{split}`" if settings.split else f"{len(splits)} splits"
+        has = ", ".join(str(name or "one without a name") for name in splits)
+        raise LogError(what, where=settings.path, has=has, do="set `split` of this source")
+    return DatasetSource(f"{settings.path}:{split}" if split else settings.path, splits[split])
 
 
 class _Digest:

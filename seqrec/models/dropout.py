@@ -59,6 +59,8 @@ class Site:
     def __call__(self, x: Tensor, p: float) -> Tensor:
         """Zeroes each element with probability p, a multiple of 2**-16, and scales the others by 1 / (1 - p).
 
+        Torch's own generator draws where the first axis is not that of the keys, as in a filler, which has none.
+
         Args:
             x: float (B, …, C), two to four axes.
         """
@@ -85,7 +87,9 @@ class KeyedDropout(nn.Dropout):
 
 
 def key_dropout(model: nn.Module, base: PreTrainedModel) -> RowKeys:
-    """Makes every dropout of a model keyed, in place, that of attention weights too where attention is torch's SDPA.
+    """Makes every dropout module of a model keyed, in place, and attention's own where that is torch's SDPA.
+
+    What else drops, as a model that calls `torch.nn.functional.dropout`, goes on to draw from torch's own generator.
 
     Args:
         model: the base with or without an adapter around it.
@@ -99,8 +103,8 @@ def key_dropout(model: nn.Module, base: PreTrainedModel) -> RowKeys:
             if type(child) is nn.Dropout:
                 keyed = KeyedDropout(child.p, Site(keys, f"{name}.{child_name}"))
                 setattr(module, child_name, keyed.train(child.training))
-        if hasattr(module, "is_causal"):
-            module.dropout_site = Site(keys, f"{name}.attention")
+        # every module, since nothing that all architectures have tells which ones ask for attention
+        module.dropout_site = Site(keys, f"{name}.attention")
     if base.config._attn_implementation == "sdpa":
         base.set_attn_implementation(_ATTENTION)
     return keys
@@ -136,18 +140,22 @@ def _keyed_attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """SDPA, or where weights are dropped the same in single steps; arguments as Hugging Face's interface has them."""
     if not dropout:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
-        )
+        options = others | {"scaling": scaling, "is_causal": is_causal, "position_bias": position_bias}
+        found: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return found
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if attention_mask is None and module.is_causal:
+    if position_bias is not None:
+        scores = scores + position_bias
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if attention_mask is None and causal:
         attention_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if attention_mask is not None and attention_mask.dtype == torch.bool:
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)

@@ -55,7 +55,7 @@ def rank(
         k: length of the lists, >= 1; may exceed N.
         targets: int64 (B,), 1..N, on the scorer's device; None to recommend only.
         seen: items of each user to leave out, on the scorer's device; None to allow all.
-        chunk: items scored at once, >= 1. None takes as many as ``CHUNK_BYTES`` hold for ``USERS`` users.
+        chunk: items scored at once, >= 1. None takes as many as ``CHUNK_BYTES`` hold for the users ranked at once.
     Raises:
         MetricError: a score is NaN.
     """

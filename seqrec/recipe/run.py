@@ -190,7 +190,11 @@ def ensure_store(recipe: Recipe) -> SequenceStore:
     deadline = time.monotonic() + _WAIT_SECONDS
     while not SequenceStore.exists(path):
         if time.monotonic() > deadline:
-            raise RunError(f"rank 0 has not prepared the store within {_WAIT_SECONDS} s", where=path)
+            raise RunError(
+                f"rank 0 has not prepared the store within {_WAIT_SECONDS} s",
+                where=path,
+                do="prepare it before, with `seqrec prepare RECIPE`",
+            )
         time.sleep(1)
     return SequenceStore(path)
 

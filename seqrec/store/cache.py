@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -57,14 +58,12 @@ class ShardCache:
             shard: which, as the manifest has it.
             download: writes the shard to the path given.
         Raises:
-            StoreError: what was downloaded is not what the manifest says.
+            StoreError: what was downloaded is not what the manifest says, or the folder cannot be written to.
         """
         copy = self.folder / f"{shard.sha256}.parquet"
         if file := _open_whole(copy, shard):
             return file
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # few locks for many shards: lock files cannot be deleted safely, so that one a shard would pile up
-        with FileLock(self.folder / f"{shard.sha256[:2]}.lock"):
+        with self._lock(shard):
             if file := _open_whole(copy, shard):
                 return file
             part = copy.with_suffix(".partial")  # of a download that was killed, too: the lock makes it ours
@@ -74,6 +73,19 @@ class ShardCache:
             part.replace(copy)
         self._evict(keep=copy)
         return file
+
+    def _lock(self, shard: Shard) -> contextlib.AbstractContextManager[object]:
+        """Held until its context is left."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # few locks for many shards: lock files cannot be deleted safely, so that one a shard would pile up
+            return FileLock(self.folder / f"{shard.sha256[:2]}.lock").acquire()
+        except OSError as error:  # of this machine, not of the place that the store lies at
+            raise StoreError(
+                f"copies of shards cannot be kept here ({type(error).__name__}: {error.strerror})",
+                where=str(self.folder),
+                do="set `data.cache.folder` or SEQREC_CACHE to a folder that can be written to, or `data.cache: null`",
+            ) from error
 
     def _evict(self, keep: Path) -> None:
         if self._limit is None:
@@ -97,20 +109,24 @@ class ShardCache:
 def _open_whole(path: Path, shard: Shard) -> pa.NativeFile | None:
     try:
         file = pa.OSFile(str(path))
-        os.utime(path)  # by which the oldest is told
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    with contextlib.suppress(OSError):  # another process has deleted it, or it belongs to another user
+        os.utime(path)  # by which the oldest is told
     return file if file.size() == shard.size_bytes else None  # a disk that was full or failed
 
 
 def _verify(path: Path, shard: Shard) -> None:
     size = path.stat().st_size
-    if size == shard.size_bytes and file_sha256(path) == shard.sha256:
+    if size != shard.size_bytes:
+        what = f"{size:,} of {shard.size_bytes:,} bytes arrived"
+    elif file_sha256(path) != shard.sha256:
+        what = "other bytes arrived than the manifest says"
+    else:
         return
     path.unlink()
-    what = f"{size:,} of {shard.size_bytes:,} bytes" if size != shard.size_bytes else "other bytes"
     raise StoreError(
-        f"{what} arrived than the manifest says" if what == "other bytes" else f"{what} arrived",
+        what,
         where=shard.file,
         do="try again; if it stays so, the shard was changed after the store was written: copy or prepare it again",
     )

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from seqrec.settings import Settings
 
+MANIFEST = "manifest.json"
 FORMAT_VERSION = 2  # 1 had neither `size_bytes` nor `unit_rows`; it is read too
 UNIT_ROWS = 4096  # rows a row group; a unit of streaming is one row group
 

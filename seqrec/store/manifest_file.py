@@ -12,12 +12,11 @@ from pydantic import ValidationError
 
 from seqrec.errors import StoreError
 from seqrec.store.location import reaching
-from seqrec.store.manifest import FORMAT_VERSION, Manifest
+from seqrec.store.manifest import FORMAT_VERSION, MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from upath import UPath
 
-_NAME = "manifest.json"
 _COMPLETE = {"size_bytes", "unit_rows"}
 
 
@@ -27,7 +26,7 @@ def holds_manifest(path: Path | UPath) -> bool:
     Raises:
         StoreError: the place cannot be reached.
     """
-    file = path / _NAME
+    file = path / MANIFEST
     if isinstance(file, Path):
         return file.is_file()
     file.fs.invalidate_cache()  # another process may have written it since this one looked
@@ -44,7 +43,7 @@ def read_manifest(path: Path | UPath) -> Manifest:
     Raises:
         StoreError: there is none, it is of a version that this seqrec does not read, or it cannot be reached.
     """
-    file = path / _NAME
+    file = path / MANIFEST
     with reaching(path):
         try:
             text = file.read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from seqrec.errors import StoreError, UnknownIdError
 from seqrec.store.cache import CacheSettings, ShardCache
 from seqrec.store.catalogue import Catalogue
 from seqrec.store.location import is_local, locate, reaching
-from seqrec.store.manifest import Shard
+from seqrec.store.manifest import MANIFEST, Shard
 from seqrec.store.manifest_file import holds_manifest, read_manifest
 from seqrec.store.sequences import Sequences, from_table
 
@@ -156,13 +156,14 @@ class SequenceStore:
 
 
 def _sizes(path: Path | UPath, names: list[str]) -> dict[str, int | None] | None:
-    """Bytes of each file that is there, None where the protocol does not tell; no answer where it lists no folders."""
+    """Bytes of each file that is there, None where the protocol does not tell; no answer where it lists no folders.
+
+    That is so where the manifest is not listed, since it has been read: HTTP servers list nothing, or make a page.
+    """
     if isinstance(path, Path):
         return {name: (path / name).stat().st_size for name in names if (path / name).is_file()}
     with reaching(path):
-        try:
-            listed = path.fs.find(path.path, detail=True)
-        except FileNotFoundError:
-            return None  # HTTP servers, often
+        listed = path.fs.find(path.path, detail=True)
     folder = path.path.rstrip("/") + "/"
-    return {name.removeprefix(folder): info.get("size") for name, info in listed.items()}
+    sizes = {name.removeprefix(folder): info.get("size") for name, info in listed.items()}
+    return sizes if MANIFEST in sizes else None

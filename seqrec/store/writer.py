@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from seqrec.errors import StoreError
 from seqrec.store.location import locate, reaching
-from seqrec.store.manifest import UNIT_ROWS, Manifest, Shard, file_sha256
+from seqrec.store.manifest import MANIFEST, UNIT_ROWS, Manifest, Shard, file_sha256
 from seqrec.store.store import SequenceStore
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class StoreWriter:
         fingerprint = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
         content = Manifest(fingerprint=fingerprint, shards=self.shards, **manifest)
         (self._folder / "README.md").write_text(_card(content), encoding="utf-8")
-        self.write_json("manifest.json", content.model_dump(mode="json"))
+        self.write_json(MANIFEST, content.model_dump(mode="json"))
         shutil.rmtree(self.scratch)
         self._refuse_existing()
         if isinstance(self.path, Path):
@@ -193,7 +193,7 @@ class StoreWriter:
     def _upload(self, destination: UPath) -> None:
         """Copies the folder; object stores have no rename, but a folder without a manifest is no store yet."""
         files = [file for file in self._folder.rglob("*") if file.is_file()]
-        files.sort(key=lambda file: (file.name == "manifest.json", file))
+        files.sort(key=lambda file: (file.name == MANIFEST, file))
         *targets, manifest = [(destination / file.relative_to(self._folder).as_posix()).path for file in files]
         fs = destination.fs
         with reaching(destination):

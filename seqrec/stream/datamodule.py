@@ -21,7 +21,8 @@ from seqrec.stream.training_stream import Task, TrainingStream
 class SequenceDataModule(L.LightningDataModule):
     """Streams a store to a Trainer, exactly: each trainable row once an epoch, whatever the number of ranks.
 
-    The position in the stream is global and part of the checkpoint; `SequenceRecommender` keeps it up to date.
+    The position in the stream is global and part of the checkpoint; the callbacks of `SequenceRecommender` keep it up
+    to date.
 
     Args:
         settings: the `data` section of a recipe.
@@ -116,7 +117,8 @@ class SequenceDataModule(L.LightningDataModule):
                 "the checkpoint's position belongs to another order of the data",
                 checkpoint=state_dict["fingerprint"],
                 now=self.training.fingerprint,
-                do="resume with its store, split, seed, step_tokens, partitions, max_length and long_histories",
+                do="resume with its store, split, head and seed, and its step_tokens, partitions, window_tokens, "
+                "max_length and long_histories",
             )
         self.position = Position(state_dict["epoch"], state_dict["step"])
 
@@ -140,6 +142,13 @@ class TrainingLoader:
 
     def __len__(self) -> int:
         return len(self._data.training)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing, as the datamodule has the position; without it Lightning warns that the loader is not resumable."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to do."""
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         yield from self._data.training.batches(self._data.position, pin_memory=self._pin_memory)

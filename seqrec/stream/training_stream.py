@@ -80,6 +80,7 @@ class TrainingStream:
     Attributes:
         n_steps: steps of an epoch.
         n_partitions: partitions in use, fewer than asked for where the store has fewer units.
+        micro_batches: G, those that each rank takes a step.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class TrainingStream:
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
         )
         self.n_partitions = min(settings.partitions, int(np.count_nonzero(self._unit_rows)))
-        self._rank, self._world_size = 0, 1
+        self.place(0, 1)
 
     @property
     def n_rows(self) -> int:
@@ -108,11 +109,6 @@ class TrainingStream:
     def n_tokens(self) -> int:
         """Inputs of an epoch."""
         return int(self._unit_tokens.sum())
-
-    @property
-    def micro_batches(self) -> int:
-        """G: micro-batches that each rank takes a step."""
-        return micro_batches_per_step(self.n_partitions, self._world_size)
 
     @property
     def fingerprint(self) -> str:
@@ -130,6 +126,7 @@ class TrainingStream:
     def place(self, rank: int, world_size: int) -> None:
         """Says which rank this process is."""
         self._rank, self._world_size = rank, world_size
+        self.micro_batches = micro_batches_per_step(self.n_partitions, world_size)
 
     def __len__(self) -> int:
         """Micro-batches of a whole epoch."""
@@ -184,8 +181,7 @@ class TrainingStream:
         ]
         for _, partition, number in sorted(wanted):
             window = order.partitions[partition][number]
-            units = [workers.submit(self._read_unit, self._store.units[unit]) for unit in window.units]
-            yield _Reading(partition, window, workers.submit(self._read_window, order, partition, number, units))
+            yield _Reading(partition, window, self._submit_window(order, partition, number, workers))
 
     def _jobs(
         self,
@@ -208,6 +204,12 @@ class TrainingStream:
             parts = [(part, current[part.partition]) for part in shares]
             yield workers.submit(self._make_steps, order.epoch, range(step, stop), parts, pin_memory)
             step = stop
+
+    def _submit_window(self, order: EpochPlan, partition: int, number: int, workers: Workers) -> Future[_ReadWindow]:
+        # a function of its own, which returns and lets go of the units; the generator would hold them beside the window
+        units = order.partitions[partition][number].units
+        read = [workers.submit(self._read_unit, self._store.units[unit]) for unit in units]
+        return workers.submit(self._read_window, order, partition, number, read)
 
     def _read_unit(self, unit: Unit) -> TrainableRows:
         return self._rule(self._store.read(unit, self._split.columns))

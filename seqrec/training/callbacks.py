@@ -65,9 +65,14 @@ class KeepPosition(Callback):
         data = _data(trainer)
         if data is None:
             return
-        state = checkpoint.get(type(data).__qualname__)
+        name = type(data).__qualname__
+        state = checkpoint.get(name)
         if state is None:
-            raise RunError("the checkpoint holds no position in the data", do="start over with `--fresh`")
+            raise RunError(
+                f"no position of a datamodule `{name}` in the checkpoint",
+                where=str(trainer.ckpt_path),
+                do="resume with the class of datamodule that it was saved with, or start over with `--fresh`",
+            )
         progress = checkpoint["loops"]["fit_loop"]
         _count_micro_batches(progress["epoch_loop.batch_progress"], state["micro_batches"], data.training.micro_batches)
         if data.position.step:

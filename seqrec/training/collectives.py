@@ -16,8 +16,7 @@ class RankSum:
 
     def __init__(self, values: Tensor):
         self._values = values
-        grouped = dist.is_available() and dist.is_initialized()
-        self._work = dist.all_reduce(values, async_op=True) if grouped else None
+        self._work = dist.all_reduce(values, async_op=True) if _grouped() else None
 
     def wait(self) -> Tensor:
         """The sum; on an accelerator its stream waits and the process goes on."""
@@ -28,7 +27,7 @@ class RankSum:
 
 def copy_from_first_rank(values: Tensor) -> None:
     """Gives all ranks the values of rank 0, in place."""
-    if dist.is_available() and dist.is_initialized():
+    if _grouped():
         dist.broadcast(values, 0)
 
 
@@ -40,7 +39,7 @@ def gather_over_ranks(values: Tensor) -> Tensor:
     Returns:
         (W * n, ...).
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if not _grouped():
         return values
     gathered = values.new_empty(dist.get_world_size() * len(values), *values.shape[1:])
     dist.all_gather_into_tensor(gathered, values.contiguous())
@@ -61,3 +60,7 @@ def gather_ragged(values: Tensor, counts: Tensor) -> Tensor:
     padded[: len(values)] = values
     gathered = gather_over_ranks(padded).reshape(len(counts), *padded.shape)
     return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
+
+
+def _grouped() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -13,14 +13,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from seqrec.errors import UnsupportedError
 from seqrec.evaluation import RankHistogram, rank_users
 from seqrec.models import Negatives, NegativeSampler, SequenceModel
 from seqrec.random import raw_bits
-from seqrec.stream import EvaluationBatch, TrainingBatch, chosen
+from seqrec.stream import EvaluationBatch, TrainingBatch
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.checkpoints import check_missing, without_restorable
-from seqrec.training.collectives import RankSum, gather_over_ranks
+from seqrec.training.collectives import RankSum
+from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
 
@@ -36,7 +36,7 @@ class SequenceRecommender(L.LightningModule):
     Args:
         model: what is trained.
         optimizer: settings.
-        seed: of negatives, with the step.
+        seed: with the step, of negatives and of what draws from torch's generator.
         total_steps: steps of the whole training, which learning-rate schedules span.
         train_counts: int64 (N + 1,), training events of each item; for popularity and in-batch negatives.
     Raises:
@@ -104,7 +104,9 @@ class SequenceRecommender(L.LightningModule):
         if batch.micro_batch == 0:
             targets = torch.tensor(batch.step_targets, dtype=torch.float64, device=self.device)
             self._step_targets = RankSum(targets)  # while the forward pass runs
-            self._negatives = self._draw_negatives(batch)
+            if self._sampler is not None:
+                table = self.model.items.weight
+                self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
         summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys)
         targets = self._step_targets.wait()
         # DDP divides gradients by the world size and Lightning by the micro-batches of a step
@@ -134,19 +136,3 @@ class SequenceRecommender(L.LightningModule):
         check_missing(checkpoint["state_dict"], self)
         # Lightning loads weights before its precision plugin converts the module: float64 would be rounded to float32
         self.to(checkpoint["state_dict"]["model.items.weight"].dtype)
-
-    def _draw_negatives(self, batch: TrainingBatch) -> Negatives | None:
-        """The negatives of the batch's step, the same on every rank."""
-        if self._sampler is None:
-            return None
-        in_batch = None
-        if n := self._sampler.settings.in_batch:
-            if len(batch.in_batch) != n:
-                raise UnsupportedError(
-                    f"the loss takes {n} targets of a step as negatives, its batches offer {len(batch.in_batch)}",
-                    where="model.loss.negatives.in_batch",
-                    do=f"make the datamodule with `in_batch={n}`",
-                )
-            in_batch = chosen(gather_over_ranks(batch.in_batch), n)
-        table = self.model.items.weight
-        return self._sampler.draw(*batch.position, in_batch).to(table.device, table.dtype)

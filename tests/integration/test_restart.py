@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ def test_resumed_run_ends_with_the_undisturbed_weights(
     seqrec("fit", recipe, "name=whole", cwd=tmp_path)
     killed = tmp_path / "killer.py"
     killed.write_text(KILLER)
-    done = subprocess.run([sys.executable, killed, recipe], cwd=tmp_path, timeout=300, capture_output=True, text=True)
+    done = run([sys.executable, str(killed), str(recipe)], cwd=tmp_path, check=False)
     assert done.returncode == -9, done.stderr
     assert not (tmp_path / "runs/stopped/result.json").exists()
     again = seqrec("fit", recipe, "name=stopped", cwd=tmp_path)
@@ -56,7 +55,7 @@ def test_run_goes_on_with_another_number_of_ranks(
     killer = tmp_path / "killer.py"
     killer.write_text(KILLER)
     recipe = write_recipe(model=model, data=data, trainer=two)
-    done = subprocess.run([sys.executable, killer, recipe], cwd=tmp_path, timeout=300, capture_output=True, text=True)
+    done = run([sys.executable, str(killer), str(recipe)], cwd=tmp_path, check=False)
     assert done.returncode == -9, done.stderr
     seqrec("fit", write_recipe(model=model, data=data, **trainer), "name=stopped", cwd=tmp_path)
     whole, stopped = weights(tmp_path / "runs/whole"), weights(tmp_path / "runs/stopped")

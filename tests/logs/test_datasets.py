@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,16 @@ def test_a_split_is_named_where_there_are_several(load: Load, tmp_path: Path) ->
     store = load("saved", split="test")
     assert store.manifest.counts.events == 10
     assert store.manifest.sources[0].path == "saved:test"
+
+
+@pytest.mark.parametrize(("own", "has"), [(None, "one without a name"), ("train", "train")])
+def test_a_split_is_looked_for_in_a_saved_data_set_too(load: Load, tmp_path: Path, own: Any, has: str) -> None:
+    datasets.Dataset.from_list(EVENTS, split=own).save_to_disk(tmp_path / "saved")
+    for split in ("test", "train[:10%]"):
+        with pytest.raises(LogError, match=rf"(?s)^saved: no split `{re.escape(split)}`.*has: +{has}\n"):
+            load("saved", split=split)
+    store = load("saved", split=own)
+    assert store.manifest.sources[0].path == ("saved:train" if own else "saved")
 
 
 def test_sources_mix(tmp_path: Path) -> None:

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from seqrec.logs import CleanSettings, ColumnSettings, DatasetSettings, ItemTableSettings, LogSettings
-
-
-@pytest.mark.parametrize("model", [LogSettings, ColumnSettings, CleanSettings, DatasetSettings, ItemTableSettings])
-def test_every_field_is_described(model: type[BaseModel]) -> None:
-    assert not [name for name, field in model.model_fields.items() if not field.description]
+from seqrec.logs import ColumnSettings, LogSettings
 
 
 def test_defaults_read_a_log_of_user_item_time() -> None:

@@ -9,16 +9,19 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from seqrec.models.dropout import KeyedDropout, RowKeys, Site, key_dropout, keyed_draws, mix
+from seqrec.models.dropout import KeyedDropout, RowKeys, Site, _keyed_attention, key_dropout, keyed_draws, mix
 from seqrec.random import _mix
 
-KINDS = ["gpt2", "bert", "llama"]
+BERTS = ["hidden_dropout_prob", "attention_probs_dropout_prob"]
 DROPOUT = {
     "gpt2": ["embd_pdrop", "attn_pdrop", "resid_pdrop"],
-    "bert": ["hidden_dropout_prob", "attention_probs_dropout_prob"],
+    "bert": BERTS,
     "llama": ["attention_dropout"],
+    "layoutlm": BERTS,  # its attention does not say whether it is causal
 }
+KINDS = list(DROPOUT)
 
 
 def make(kind: str, p: float = 0.3) -> PreTrainedModel:
@@ -56,7 +59,7 @@ def test_a_row_drops_the_same_in_any_batch_at_any_padding(kind: str) -> None:
 def test_nothing_else_changes(kind: str) -> None:
     """In evaluation to the bit; in training with a vanishing probability, attention in single steps, to rounding."""
     vectors = torch.randn(3, 7, 16, dtype=torch.float64)
-    plain, keyed = make(kind, 1e-9), make(kind, 1e-9)
+    plain, keyed = make(kind, 1e-12), make(kind, 1e-12)
     keys = key_dropout(keyed, keyed)
     real = (torch.arange(7) < torch.tensor([[7], [4], [5]])).unsqueeze(-1)
     expected = run(plain, RowKeys(), [5, 6, 7], vectors, [7, 4, 5])
@@ -65,6 +68,19 @@ def test_nothing_else_changes(kind: str) -> None:
     expected, found = (run(m.eval(), keys, [5, 6, 7], vectors, [7, 4, 5]) for m in (plain, keyed))
     assert torch.equal(found, expected)
     assert keyed.config.to_dict() == plain.config.to_dict()  # what is saved opens where seqrec is not installed
+
+
+@pytest.mark.parametrize("causal", [None, False, True])
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention_in_single_steps_takes_the_options_of_sdpa(causal: bool | None, biased: bool) -> None:
+    module, keys = torch.nn.Module(), RowKeys()
+    module.dropout_site = Site(keys, "attention")
+    keys.rows = torch.tensor([5, 6])
+    vectors = torch.randn(3, 2, 4, 7, 8, dtype=torch.float64)
+    options = {"is_causal": causal, "position_bias": torch.randn(1, 4, 7, 7, dtype=torch.float64) if biased else None}
+    expected, _ = sdpa_attention_forward(module, *vectors, None, **options)
+    found, _ = _keyed_attention(module, *vectors, None, 1e-12, **options)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_without_keys_torch_draws() -> None:

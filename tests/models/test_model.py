@@ -7,7 +7,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import seqrec.models
 from seqrec.errors import UnsupportedError
 from seqrec.models import MASK, ModelSettings, Negatives, Pairs, SequenceModel, build_model
 
@@ -19,12 +18,6 @@ MASKED = {"kind": "masked_item"}
 def make(backbone: str, n_items: int = 20, **sections: Any) -> SequenceModel:
     settings = ModelSettings.model_validate({"backbone": {"kind": backbone, "layers": 1, "width": 8}} | sections)
     return build_model(settings, n_items=n_items, max_length=10, total_steps=100)
-
-
-def test_public_names_are_sorted_and_there() -> None:
-    names = seqrec.models.__all__
-    assert sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name)) == names
-    assert all(hasattr(seqrec.models, name) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -130,15 +123,3 @@ def test_settings_refuse_unknown_kinds_and_keys() -> None:
         ModelSettings.model_validate({"backbone": {"kind": "gpt3"}})
     with pytest.raises(ValidationError, match=r"backbone\.gpt2\.layer\s+Extra inputs"):
         ModelSettings.model_validate({"backbone": {"kind": "gpt2", "layer": 3}})
-
-
-def test_every_field_is_described() -> None:
-    schema = ModelSettings.model_json_schema()
-    sections = [schema, *schema["$defs"].values()]
-    bare = [
-        f"{section['title']}.{name}"
-        for section in sections
-        for name, field in section["properties"].items()
-        if name != "kind" and not field.get("description")
-    ]
-    assert not bare

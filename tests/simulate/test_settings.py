@@ -4,10 +4,6 @@ from pydantic import ValidationError
 from seqrec.simulate import ShopSettings
 
 
-def test_every_field_is_described() -> None:
-    assert all(field.description for field in ShopSettings.model_fields.values())
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -1,10 +1,16 @@
-"""A bucket on this machine: moto answers as S3 does, over real connections."""
+"""Servers on this machine, over real connections: a bucket, where moto answers as S3 does, and a web server."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import fsspec
 from moto.server import ThreadedMotoServer
@@ -33,3 +39,26 @@ def bucket() -> Iterator[str]:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         server.stop()
+
+
+@contextmanager
+def web_server(folder: Path, *, lists_folders: bool) -> Iterator[str]:
+    """URL of a folder's files."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def list_directory(self, path: Any) -> Any:
+            if lists_folders:
+                return super().list_directory(path)
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

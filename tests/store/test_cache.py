@@ -92,6 +92,28 @@ def test_others_wait_for_a_download_and_see_no_part_of_it(tmp_path: Path) -> Non
     assert len(downloads) == 1
 
 
+def test_a_copy_that_cannot_be_marked_as_used_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's, or one that another process deletes once it is open."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError
+
+    cache = make(tmp_path)
+    cache.open(shard(b"data"), bringing(b"data"))
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.open(shard(b"data"), unwanted).read() == b"data"
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(
+        StoreError, match=r"(?s)/cache: copies of shards cannot be kept here \(FileExistsError.*SEQREC_CACHE"
+    ):
+        make(tmp_path).open(shard(b"data"), unwanted)
+
+
 def test_above_the_limit_the_longest_unused_go_and_the_newest_stays(tmp_path: Path) -> None:
     cache = make(tmp_path, limit_gb=8e-9)
     for age, data in ((30, b"aaaa"), (20, b"bbbb")):
@@ -116,7 +138,6 @@ def test_the_folder_by_setting_then_variable_then_user(tmp_path: Path, monkeypat
     assert make(tmp_path).folder == tmp_path / "cache"
 
 
-def test_settings_are_described_and_checked() -> None:
-    assert all(field.description for field in CacheSettings.model_fields.values())
+def test_no_limit_is_null_not_zero() -> None:
     with pytest.raises(ValidationError, match="limit_gb"):
         CacheSettings(limit_gb=0)

@@ -19,7 +19,7 @@ from seqrec.store import CacheSettings, SequenceStore
 from seqrec.store.split import LeaveOneOutSettings, resolve
 
 from .rank import scan
-from .remote import bucket
+from .remote import bucket, web_server
 
 MakeStore = Callable[..., SequenceStore]
 ITEMS = [[1, 2, 3], [2], [3, 3], [1, 2], [4, 4, 4]]
@@ -129,6 +129,23 @@ def test_shards_that_are_missing_or_cut_are_told_at_opening(make_store: MakeStor
     fs.rm(shard)
     with pytest.raises(StoreError, match="1 of 1 shards are missing, the first shards/part-00000"):
         SequenceStore(url)
+
+
+@pytest.mark.parametrize("lists_folders", [True, False])
+def test_a_store_on_a_web_server(
+    make_store: MakeStore, cache: CacheSettings, tmp_path: Path, lists_folders: bool
+) -> None:
+    """Which need not list folders, and then cannot tell whether shards are there before they are read."""
+    local = make_store(ITEMS, per_unit=2, path=str(tmp_path / "store"))
+    with web_server(tmp_path, lists_folders=lists_folders) as url:
+        assert contents(SequenceStore(f"{url}/store", cache=cache)) == ITEMS
+        (local.path / "shards/part-00000.parquet").unlink()
+        fsspec.filesystem("http").invalidate_cache()
+        if lists_folders:
+            with pytest.raises(StoreError, match="1 of 1 shards are missing, the first shards/part-00000"):
+                SequenceStore(f"{url}/store", cache=cache)
+        else:
+            assert contents(SequenceStore(f"{url}/store", cache=cache)) == ITEMS  # of the copy
 
 
 def test_without_a_cache_a_unit_costs_its_own_bytes(

@@ -20,11 +20,12 @@ _HEADS = {"next_item": NextItemSettings(), "masked_item": MaskedItemSettings(kin
 def training(store_in_units: Path) -> Callable[..., TrainingStream]:
     """A training stream with fields of `data` changed."""
 
-    def make(*, head: str = "next_item", seed: int = 1, **changes: Any) -> TrainingStream:
+    def make(*, head: str = "next_item", seed: int = 1, in_batch: int = 0, **changes: Any) -> TrainingStream:
         fields: dict[str, Any] = {"store": str(store_in_units), "max_length": 20, "step_tokens": 256}
         settings = DataSettings.model_validate(fields | changes)
         store = SequenceStore(settings.store)
-        return TrainingStream(store, resolve(settings.split, store), settings, build_head(_HEADS[head]), seed=seed)
+        split, task = resolve(settings.split, store), build_head(_HEADS[head])
+        return TrainingStream(store, split, settings, task, seed=seed, in_batch=in_batch)
 
     return make
 

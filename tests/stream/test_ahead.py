@@ -9,6 +9,8 @@ import pytest
 
 from seqrec.stream.ahead import Workers, ahead
 
+from .threads import assert_no_workers
+
 
 def test_items_come_in_order_with_so_many_drawn_ahead() -> None:
     drawn: list[int] = []
@@ -48,7 +50,6 @@ def test_what_a_job_raises_is_raised_where_its_result_is_asked_for(threads: int)
 
 
 def test_leaving_cancels_what_waits_and_ends_the_threads() -> None:
-    before = threading.active_count()
     go_on = threading.Event()
     with Workers(1) as workers:
         running = workers.submit(go_on.wait)
@@ -58,7 +59,4 @@ def test_leaving_cancels_what_waits_and_ends_the_threads() -> None:
     assert waiting.cancelled()
     go_on.set()
     assert running.result(timeout=30)
-    for thread in threading.enumerate():
-        if thread.name.startswith("seqrec-stream"):
-            thread.join(timeout=30)
-    assert threading.active_count() <= before
+    assert_no_workers()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import torch
 from seqrec.errors import RunError, StoreError, UnsupportedError
 from seqrec.models import NextItemSettings, build_head
 from seqrec.stream import DataSettings, Position, SequenceDataModule, TrainingBatch
+
+from .threads import assert_no_workers, workers
 
 Build = Callable[..., SequenceDataModule]
 
@@ -122,10 +123,6 @@ class Watching(L.LightningModule):
         pass
 
 
-def workers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("seqrec-stream")]
-
-
 def test_lightning_takes_every_step_of_every_epoch_and_leaves_no_thread(build: Build) -> None:
     data, module = build(step_tokens=64, prefetch_threads=2), Watching()
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
@@ -134,6 +131,4 @@ def test_lightning_takes_every_step_of_every_epoch_and_leaves_no_thread(build: B
     n_steps = data.training.n_steps
     assert module.positions == [Position(epoch, step) for epoch in range(3) for step in range(n_steps)]
     assert 1 <= module.most_threads <= 4  # those of the epoch before may still be ending
-    for thread in workers():
-        thread.join(timeout=30)
-    assert not workers()
+    assert_no_workers()

@@ -69,7 +69,5 @@ def test_every_target_is_as_likely(training: Training) -> None:
 def test_a_stream_offers_what_it_was_asked_for(training: Training) -> None:
     batches = step(training(partitions=3), 0)
     assert [len(batch.in_batch) for batch in batches] == [0, 0, 0]
-    asked = training(partitions=3)
-    asked._in_batch = 7
-    batches = step(asked, 0)
+    batches = step(training(partitions=3, in_batch=7), 0)
     assert all(torch.equal(batch.in_batch, offered(batches, 7, seed=1)) for batch in batches)

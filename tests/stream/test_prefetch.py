@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,36 +14,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from seqrec.models import MaskedItemSettings, NextItemSettings, build_head
 from seqrec.store import Sequences, SequenceStore, Unit
 from seqrec.store.split import resolve
-from seqrec.stream import DataSettings, Position, TrainingBatch, TrainingStream
+from seqrec.stream import DataSettings, Position, TrainingStream
 from seqrec.stream.order import plan
+from seqrec.stream.trainable import TrainableRows
 
+from .batches import same
 from .stores import write_store
+from .threads import assert_no_workers, workers
 
 Training = Callable[..., TrainingStream]
 SEVERAL_WINDOWS = {"partitions": 2, "step_tokens": 16, "window_tokens": 200}
-
-
-def workers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("seqrec-stream")]
-
-
-def assert_no_workers() -> None:
-    for thread in workers():
-        thread.join(timeout=30)
-    assert not workers()
-
-
-def same(one: TrainingBatch, other: TrainingBatch) -> bool:
-    fields = vars(one)
-    return all(
-        torch.equal(value, getattr(other, name)) if isinstance(value, torch.Tensor) else value == getattr(other, name)
-        for name, value in fields.items()
-    )
 
 
 @pytest.mark.parametrize("head", ["next_item", "masked_item"])
@@ -133,6 +117,27 @@ def test_going_on_reads_one_window_a_partition(tmp_path: Path, monkeypatch: pyte
         assert_no_workers()
         assert needed <= set(read)
         assert len(read) == len(set(read)) <= len(needed) + (largest if threads else 0)
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_window_is_not_held_twice(training: Training, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """Once it is put together, its units are let go of."""
+    stream = training(prefetch_threads=threads, **SEVERAL_WINDOWS)
+    read, units = stream._read_unit, list[weakref.ref[TrainableRows]]()
+
+    def watched(unit: Unit) -> TrainableRows:
+        rows = read(unit)
+        units.append(weakref.ref(rows))
+        return rows
+
+    monkeypatch.setattr(stream, "_read_unit", watched)
+    batches = stream.batches(Position(0, 0))
+    next(batches)
+    deadline = time.monotonic() + 10
+    while any(unit() is not None for unit in units):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert units
 
 
 LONG = 100_000

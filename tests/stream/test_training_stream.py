@@ -6,11 +6,12 @@ from itertools import chain, groupby
 
 import numpy as np
 import pytest
-import torch
 
 from seqrec.store import SequenceStore
 from seqrec.stream import Position, TrainingBatch, TrainingStream
 from seqrec.stream.order_share import share
+
+from .batches import same
 
 Training = Callable[..., TrainingStream]
 
@@ -23,14 +24,6 @@ def epoch(stream: TrainingStream, number: int = 0, first_step: int = 0) -> Itera
 
 def rows(batches: list[TrainingBatch]) -> list[int]:
     return [row for batch in batches for row in batch.rows.tolist()]
-
-
-def same(one: TrainingBatch, other: TrainingBatch) -> bool:
-    tensors = ("inputs", "lengths", "targets", "rows")
-    values = ("step_targets", "step_tokens", "position", "micro_batch", "after")
-    return all(torch.equal(getattr(one, n), getattr(other, n)) for n in tensors) and all(
-        getattr(one, n) == getattr(other, n) for n in values
-    )
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 3, 4])

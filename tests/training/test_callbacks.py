@@ -63,7 +63,7 @@ class Rows(Callback):
 
 @pytest.mark.parametrize("stop", ["within the first epoch", "at its end", "within the second"])
 def test_a_run_that_max_steps_ended_goes_on_as_if_it_had_not(
-    make: Make, trainer: Callable[..., L.Trainer], tmp_path: Path, stop: str
+    make: Make, trainer: Callable[..., L.Trainer], tmp_path: Path, stop: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     module, data = make()
     n_steps = data.training.n_steps
@@ -78,12 +78,30 @@ def test_a_run_that_max_steps_ended_goes_on_as_if_it_had_not(
     rest = trainer(callbacks=[second])
     rest.fit(module, data, ckpt_path=tmp_path / "cut.ckpt")
     assert (rest.global_step, rest.current_epoch, data.position) == (EPOCHS * n_steps, EPOCHS, (EPOCHS, 0))
+    assert not [warning for warning in recwarn if "not resumable" in str(warning.message)]
     taken = first.taken + second.taken
     assert len(set(taken)) == len(taken) == EPOCHS * data.training.n_rows
     whole, stream = make()
     trainer().fit(whole, stream)
     for (name, weight), other in zip(whole.state_dict().items(), module.state_dict().values(), strict=True):
         torch.testing.assert_close(other, weight, rtol=0, atol=0, msg=name)
+
+
+def test_a_checkpoint_of_another_class_of_datamodule_is_refused(
+    make: Make, trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    """Lightning finds its state by the name of the class, and else goes on without."""
+
+    class Renamed(SequenceDataModule):
+        pass
+
+    one = trainer(max_steps=1)
+    one.fit(*make())
+    one.save_checkpoint(tmp_path / "cut.ckpt")
+    module, data = make()
+    data.__class__ = Renamed
+    with pytest.raises(RunError, match=r"(?s)cut.ckpt: no position of a datamodule `.*Renamed`.*`--fresh`"):
+        trainer().fit(module, data, ckpt_path=tmp_path / "cut.ckpt")
 
 
 def test_a_trainer_that_stopped_within_an_epoch_is_not_used_again(

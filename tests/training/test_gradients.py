@@ -17,6 +17,7 @@ from torch import Tensor
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 from seqrec.stream import Position
 from seqrec.training import OptimizerSettings, SequenceRecommender
+from seqrec.training.negatives import draw_negatives
 
 STEPS = 3
 LOSSES = {
@@ -73,7 +74,7 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     module = SequenceRecommender(model, OptimizerSettings(), seed=1, total_steps=STEPS, train_counts=counts)
     module.to(torch.float64 if recipe.trainer["precision"] == "64-true" else torch.float32)
     slots = data.training.step(Position(0, step))
-    negatives = module._draw_negatives(slots[0])
+    negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
     losses = [model.training_loss(b.inputs, b.lengths, b.targets, negatives, b.keys) for b in slots]
     (torch.stack(losses).sum() / sum(int((b.targets != 0).sum()) for b in slots)).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}

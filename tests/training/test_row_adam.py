@@ -163,5 +163,3 @@ def test_all_rows_are_updated_by_torchs_own(kind: str) -> None:
     for each in (optimizer, expected):
         step(each, [1, 2], 0, dense=True)
     assert torch.equal(ours[0], theirs[0])
-    frozen = nn.Parameter(torch.ones(1), requires_grad=False)
-    assert len(build_optimizer(settings, [*ours, frozen]).param_groups[0]["params"]) == 2

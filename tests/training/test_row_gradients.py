@@ -11,14 +11,15 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DeepSpeedStrategy, ModelParallelStrategy, Strategy
 from torch import nn
 
 from seqrec.errors import UnsupportedError
-from seqrec.recipe import Run, build, fit, parse_recipe
+from seqrec.recipe import build, build_data, fit, parse_recipe
 from seqrec.training import read_checkpoint
 from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
+
+from .interrupted import fit_until
 
 SCRIPT = Path(__file__).with_name("rows_on_ranks.py")
 
@@ -93,23 +94,12 @@ def test_a_full_softmax_is_refused_before_training(recipe_values: dict[str, Any]
         build(recipe, tmp_path)
 
 
-class Stop(Callback):
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.current_epoch == 1:
-            raise InterruptedError
-
-
 def test_a_run_of_rows_goes_on_with_the_weights_and_averages_of_one_that_was_not_stopped(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
     whole = fit(recipe_of(recipe_values, name="whole"), runs=tmp_path)
     recipe = recipe_of(recipe_values, name="stopped")
-    run = Run(tmp_path / "stopped")
-    run.claim(recipe)
-    parts = build(recipe, run.folder)
-    parts.trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
-    with pytest.raises(InterruptedError):
-        parts.trainer.fit(parts.module, parts.data)
+    run = fit_until(build_data(recipe).training.n_steps + 1, recipe, runs=tmp_path)
     fit(recipe, runs=tmp_path)
     one, other = (read_checkpoint(r.last) for r in (whole, run))
     for name, weight in one["state_dict"].items():

@@ -8,21 +8,11 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
 
-from seqrec.recipe import Run, build, build_data, build_recipe_model, fit, parse_recipe
+from seqrec.recipe import build, build_data, build_recipe_model, fit, parse_recipe
 from seqrec.training import BestCheckpoint, LastCheckpoint, OptimizerSettings, SequenceRecommender, read_checkpoint
 
-
-class StopAt(Callback):
-    """Ends training as a crash does, once so many steps are done."""
-
-    def __init__(self, step: int):
-        self._step = step
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == self._step:
-            raise InterruptedError
+from .interrupted import fit_until
 
 
 def test_plain_objects_train_with_a_plain_trainer(recipe_values: dict[str, Any], tmp_path: Path) -> None:
@@ -70,14 +60,9 @@ def test_the_checkpoint_to_continue_from_is_saved_between_steps(
         "trainer": recipe_values["trainer"] | {"val_check_interval": 8},  # micro-batches: after steps 4, 8, …
     }
     recipe = parse_recipe(values, where="test")
-    run = Run(tmp_path / "tiny")
-    run.claim(recipe)
-    parts = build(recipe, run.folder)
-    n = parts.data.training.n_steps
+    n = build_data(recipe).training.n_steps
     assert n > 9
-    parts.trainer.callbacks.append(StopAt(n + 6))  # type: ignore[attr-defined]
-    with pytest.raises(InterruptedError):
-        parts.trainer.fit(parts.module, parts.data)
+    fit_until(n + 6, recipe, runs=tmp_path)
     within = [*range(5, n, 4)]  # a validation follows step 4
     assert saved == [(step, 2 * step) for step in [*within, n]] + [(n + 5, 10)]
     saved.clear()
@@ -138,12 +123,7 @@ def test_an_adapter_run_goes_on_from_a_checkpoint_without_its_backbone(
     values = recipe_values | {"model": model}
     whole = fit(parse_recipe(values | {"name": "whole"}, where="test"), runs=tmp_path)
     recipe = parse_recipe(values | {"name": "stopped"}, where="test")
-    run = Run(tmp_path / "stopped")
-    run.claim(recipe)
-    parts = build(recipe, run.folder)
-    parts.trainer.callbacks.append(StopAt(parts.data.training.n_steps + 1))  # type: ignore[attr-defined]
-    with pytest.raises(InterruptedError):
-        parts.trainer.fit(parts.module, parts.data)
+    run = fit_until(build_data(recipe).training.n_steps + 1, recipe, runs=tmp_path)
     assert run.last.stat().st_size < 8_000_000
     fit(recipe, runs=tmp_path)
     one, other = (read_checkpoint(r.last)["state_dict"] for r in (whole, run))

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from seqrec.errors import RecipeError
 from seqrec.models.losses.binary import Bce, Bpr, GBce
 from seqrec.models.losses.full_softmax import FullSoftmax
 from seqrec.models.losses.negatives import Negatives, NegativeSampler
@@ -58,10 +59,20 @@ class Loss(Protocol):
 
 
 def build_loss(settings: FullSoftmaxSettings | SampledLossSettings | CustomSettings) -> Loss:
-    """The loss that a recipe names."""
+    """The loss that a recipe names.
+
+    Raises:
+        RecipeError: one of the user's own cannot be made, or does not say what negatives it wants.
+    """
     match settings:
         case CustomSettings():
             loss: Loss = settings.create()
+            if not hasattr(loss, "negatives"):
+                raise RecipeError(
+                    f"`{settings.kind}` has no attribute `negatives`",
+                    where="model.loss",
+                    do="set it to None, or to the `NegativesSettings` of what the loss wants drawn for each step",
+                )
             return loss
         case FullSoftmaxSettings():
             return FullSoftmax()

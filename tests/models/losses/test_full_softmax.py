@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqrec.models import FullSoftmax
+from seqrec.models import FullSoftmax, FullSoftmaxSettings, build_loss
 from seqrec.models.losses import full_softmax_kernel as kernel
 
 T, N, D = 7, 12, 4
@@ -106,6 +106,28 @@ def test_float32_beyond_what_exp_holds_beside_small_logits() -> None:
             assert ((one - other).norm() / other.norm()).item() < (5e-3 if rows.start in (None, 0) else 1e-5)
 
 
+def test_no_targets_give_zero_and_zero_gradients() -> None:
+    hidden, targets, table = make(positions=0)
+    loss = FullSoftmax()(hidden, targets, table)
+    loss.backward()
+    assert loss.item() == 0
+    assert hidden.grad is not None
+    assert table.grad is not None
+    assert torch.equal(table.grad, torch.zeros(N, D, dtype=table.dtype))
+
+
+def test_extreme_logits_do_not_overflow() -> None:
+    table = torch.tensor([[1e4], [-1e4], [0.0]], requires_grad=True)
+    hidden = torch.tensor([[1.0], [1.0]], requires_grad=True)
+    loss = FullSoftmax()(hidden, torch.tensor([1, 2]), table)
+    loss.backward()
+    assert loss.item() == pytest.approx(2e4)
+    assert table.grad is not None
+    assert hidden.grad is not None
+    assert torch.isfinite(table.grad).all()
+    assert torch.isfinite(hidden.grad).all()
+
+
 def test_no_loss_is_negative_where_the_target_takes_all() -> None:
     table = torch.tensor([[1e4], [-1e4], [0.0]], requires_grad=True)
     hidden = torch.tensor([[1.0], [0.004]], requires_grad=True)
@@ -190,6 +212,14 @@ def test_autocast_does_not_round_it() -> None:
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
+def test_bfloat16_hidden_states_are_summed_in_the_dtype_of_the_table() -> None:
+    hidden, targets, table = make(torch.float32)
+    half = hidden.detach().bfloat16()
+    loss = FullSoftmax()(half, targets, table)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, FullSoftmax()(half.float(), targets, table))
+
+
 def test_a_half_precision_table() -> None:
     hidden, targets, table = make(torch.float32, positions=50, items=100)
     loss = FullSoftmax()(hidden, targets, table.bfloat16())
@@ -204,3 +234,7 @@ def test_repeats_bit_for_bit() -> None:
     assert len({loss.item() for loss in losses}) == 1
     for other in gradients[1:]:
         assert all(torch.equal(one, two) for one, two in zip(gradients[0], other, strict=True))
+
+
+def test_recipes_name_it() -> None:
+    assert isinstance(build_loss(FullSoftmaxSettings()), FullSoftmax)

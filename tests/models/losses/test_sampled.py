@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqrec.errors import RecipeError
 from seqrec.models import (
     Bce,
     BceSettings,
@@ -24,6 +25,7 @@ from seqrec.models import (
     SampledSoftmaxSettings,
     build_loss,
 )
+from seqrec.settings import CustomSettings
 
 T, N, D = 7, 12, 4
 SETTINGS = NegativesSettings(uniform=6)
@@ -229,6 +231,12 @@ def test_recipes_name_losses() -> None:
         assert loss.negatives.uniform == 3
     assert built["gbce"].calibration == 0.2
     assert SampledSoftmaxSettings(kind="sampled_softmax").negatives == NegativesSettings(uniform=512)
+
+
+def test_a_loss_of_ones_own_says_what_it_wants_drawn() -> None:
+    with pytest.raises(RecipeError, match=r"(?s)model.loss: `torch.nn:Identity` has no attribute `negatives`.*None"):
+        build_loss(CustomSettings(kind="torch.nn:Identity"))
+    assert build_loss(CustomSettings(kind="seqrec.models:FullSoftmax")).negatives is None
 
 
 def test_refused_negatives() -> None:
