@@ -48,7 +48,7 @@ def main() -> None:
 def whole(dataset: str, repeats: int) -> list[dict[str, Any]]:
     """From batches to ranks and lists, reading and collation included."""
     sizes = [f"model.items.width={WIDTH}", f"model.backbone.width={WIDTH}"]
-    recipe = load_recipe(DATA[dataset].recipe, sizes)
+    recipe = load_recipe(DATA[dataset].recipes["full"], sizes)
     ensure_store(recipe)
     data = build_data(recipe)
     model = build_recipe_model(recipe, data.store, total_steps=1).eval()

@@ -39,9 +39,9 @@ class System(NamedTuple):
 
 
 class Data(NamedTuple):
-    """A data set: its recipe, and the sizes of the model on it."""
+    """A data set: its recipe for each loss, and the sizes of the model on it."""
 
-    recipe: Path
+    recipes: dict[str, Path]
     blocks: int
     max_length: int
 
@@ -56,11 +56,15 @@ SYSTEMS = {
         System("RecBole", "recbole/sasrec.py", "recbole", sampled=False),
     )
 }
-DATA = {
-    "amazon-beauty": Data(RECIPES / "amazon-beauty-causal.yaml", blocks=1, max_length=50),
-    "ml-1m": Data(RECIPES / "ml-1m-causal.yaml", blocks=2, max_length=200),
-}
 NEGATIVES = {"full": 0, "sampled": 256}
+DATA = {
+    "amazon-beauty": Data(
+        {"full": RECIPES / "amazon-beauty-causal.yaml", "sampled": RECIPES / "amazon-beauty-sampled.yaml"},
+        blocks=1,
+        max_length=50,
+    ),
+    "ml-1m": Data(dict.fromkeys(NEGATIVES, RECIPES / "ml-1m-causal.yaml"), blocks=2, max_length=200),
+}
 BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where a machine sets them, every system is left to its defaults
 
 
@@ -104,7 +108,7 @@ def sequences_file(data: str, folder: Path) -> Path:
 
 def write_sequences(data: str, folder: Path) -> Path:
     """Writes the behaviour sequences of a data set as every system reads them; its store is prepared where missing."""
-    store = ensure_store(load_recipe(DATA[data].recipe))
+    store = ensure_store(load_recipe(DATA[data].recipes["full"]))
     file = sequences_file(data, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     parts = list(store.scan(("items",)))
@@ -137,7 +141,7 @@ class Worker:
         command = [
             str(python), str(PEERS / "worker.py"), system.script,
             "--data", str(sequences_file(data, folder).resolve()),
-            "--recipe", str(DATA[data].recipe),
+            "--recipe", str(DATA[data].recipes[loss]),
             "--negatives", str(NEGATIVES[loss]),
             "--blocks", str(DATA[data].blocks),
             "--max-length", str(DATA[data].max_length),
