@@ -71,8 +71,10 @@ class NextItem:
             lengths: int64 (B,), at least 2 for a row to have a target.
             keys: uint64 (B,), not used: nothing here is random.
         """
-        targets = items[:, 1:]
-        return Pairs(torch.where(targets == PAD, PAD, items[:, :-1]), lengths - 1, targets)
+        inputs, lengths = items[:, :-1].clone(), lengths - 1
+        (shorter,) = torch.where(lengths < inputs.shape[1])
+        inputs[shorter, lengths[shorter]] = PAD  # the last event is a target only
+        return Pairs(inputs, lengths, items[:, 1:])
 
     def query(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs whose last position predicts what comes after a history: the history itself."""

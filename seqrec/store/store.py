@@ -133,7 +133,7 @@ class SequenceStore:
     def _bytes(self, shard: Shard) -> Any:
         path: Any = self.path / shard.file
         if is_local(path):
-            return path
+            return pa.OSFile(str(path))  # which pyarrow would make of a path, but first find its file system
         if self._cache is not None:
             return self._cache.open(shard, lambda copy: path.fs.get_file(path.path, str(copy)))
         # pre_buffer asks for a unit's columns in few pieces; fsspec's own read-ahead would only fetch more

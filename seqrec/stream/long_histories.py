@@ -70,11 +70,13 @@ def parts(settings: LongHistories, ends: Int64, *, max_length: int, extra_events
         extra_events: events that it has beyond its inputs.
     """
     longest, stride = max_length + extra_events, _stride(settings, max_length)
-    earlier = np.zeros_like(ends) if stride is None else -(-np.maximum(ends - longest, 0) // stride)
-    n_parts = 1 + earlier
+    if stride is None:
+        start = np.maximum(ends - longest, 0)
+        return Parts(np.arange(len(ends)), np.zeros_like(ends), start, ends - start)
+    n_parts = 1 - (-np.maximum(ends - longest, 0) // stride)
     history = np.repeat(np.arange(len(ends)), n_parts)
     age = np.arange(len(history)) - np.repeat(np.cumsum(n_parts) - n_parts, n_parts)
-    stop = ends[history] - age * (stride or 0)
+    stop = ends[history] - age * stride
     start = np.maximum(stop - longest, 0)
     return Parts(history, age, start, stop - start)
 

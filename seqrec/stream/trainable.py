@@ -17,7 +17,7 @@ from seqrec.stream.settings import DataSettings
 
 Int64 = npt.NDArray[np.int64]
 _SHORTEST = 2  # events of a history that can teach anything: one to see and one to predict
-_AGE_BIT = 40  # above any row number, so that parts of one history draw apart
+_AGE_BIT = 40  # above any row number
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,26 @@ class TrainableRows:
     """Training sequences as slices of flat events.
 
     Attributes:
-        rows: int64 (n,), store rows; one occurs more than once where its history is cut into several sequences.
-        ages: int64 (n,), 0 for the latest part of a history, 1 for the one before it.
+        ids: int64 (n,), the store row, and from bit 40 on the age: 0 for the latest part of a history, 1 for the one
+            before it. No two sequences of a store have the same.
         items: int32 (events,).
         starts, lengths: int64 (n,), in ``items``.
     """
 
-    rows: Int64
-    ages: Int64
+    ids: Int64
     items: npt.NDArray[np.int32]
     starts: Int64
     lengths: Int64
 
-    def keys(self, chosen: Int64, seed: int, epoch: int) -> npt.NDArray[np.uint64]:
-        """uint64, one for each chosen sequence: what is random about it depends on this and on nothing else."""
-        return row_keys(seed, epoch, self.rows[chosen] + (self.ages[chosen] << _AGE_BIT), "task")
+
+def rows_of(ids: Int64) -> Int64:
+    """int64 (n,), store rows of sequences; one occurs more than once where its history is cut into several."""
+    return ids & ((1 << _AGE_BIT) - 1)
+
+
+def keys_of(ids: Int64, seed: int, epoch: int) -> npt.NDArray[np.uint64]:
+    """uint64 (n,), of each sequence: what is random about it depends on this and on nothing else."""
+    return row_keys(seed, epoch, ids, "task")
 
 
 class TrainableRule:
@@ -79,19 +84,18 @@ class TrainableRule:
         if 2 * cut.length.sum() < len(items):  # else a window would hold whole histories of which it uses the end
             offsets, kept = flatten(items, starts, cut.length)
             items, starts = kept.astype(np.int32), offsets[:-1]
-        return TrainableRows(sequences.rows[users], cut.age, items, starts, cut.length)
+        return TrainableRows(sequences.rows[users] + (cut.age << _AGE_BIT), items, starts, cut.length)
 
     def count(self, sequences: Sequences) -> tuple[int, int]:
         """Training sequences, and their inputs."""
         found = self(sequences)
-        return len(found.rows), int(found.lengths.sum()) - len(found.rows) * self._extra_events
+        return len(found.ids), int(found.lengths.sum()) - len(found.ids) * self._extra_events
 
     def join(self, units: Sequence[TrainableRows]) -> TrainableRows:
         """The sequences of several units as one."""
         shifts = np.cumsum([0, *(len(unit.items) for unit in units[:-1])])
         return TrainableRows(
-            np.concatenate([unit.rows for unit in units]),
-            np.concatenate([unit.ages for unit in units]),
+            np.concatenate([unit.ids for unit in units]),
             with_slack([unit.items for unit in units], self._settings.max_length + self._extra_events),
             np.concatenate([unit.starts + shift for unit, shift in zip(units, shifts, strict=True)]),
             np.concatenate([unit.lengths for unit in units]),

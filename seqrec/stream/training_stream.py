@@ -23,7 +23,7 @@ from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
 from seqrec.stream.order_share import Share, micro_batches_per_step, share, stripe
 from seqrec.stream.order_windows import Window
 from seqrec.stream.settings import DataSettings
-from seqrec.stream.trainable import TrainableRows, TrainableRule
+from seqrec.stream.trainable import TrainableRows, TrainableRule, keys_of, rows_of
 
 Int64 = npt.NDArray[np.int64]
 # Steps that one job collates at most, since handing over a small step costs about as much as making it. A window has 64
@@ -255,11 +255,11 @@ class TrainingStream:
         if not len(chosen):
             return _filler(position)
         rows = window.rows
-        lengths = rows.lengths[chosen]
+        ids, lengths = rows.ids[chosen], rows.lengths[chosen]
         items = pad(rows.items, rows.starts[chosen], lengths)
-        keys = rows.keys(chosen, self._seed, position.epoch)
+        keys = keys_of(ids, self._seed, position.epoch)
         pairs = self._task.pairs(items, torch.from_numpy(lengths), keys)
-        named = torch.from_numpy(rows.rows[chosen]), torch.from_numpy(keys.view(np.int64))
+        named = torch.from_numpy(rows_of(ids)), torch.from_numpy(keys.view(np.int64))
         return TrainingBatch(*pairs, *named, 0, 0, position, 0, position)
 
     def _count(self) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ import numpy as np
 from seqrec.random import row_keys
 from seqrec.store.split import resolve
 from seqrec.stream import DataSettings
-from seqrec.stream.trainable import TrainableRows, TrainableRule
+from seqrec.stream.trainable import TrainableRows, TrainableRule, keys_of, rows_of
 
 from .stores import write_store
 
@@ -21,9 +21,9 @@ def trainable(path: Path, lengths: list[int], **fields: Any) -> TrainableRows:
 
 def test_parts_of_a_history_draw_apart_and_the_latest_as_it_would_alone(tmp_path: Path) -> None:
     rows = trainable(tmp_path / "store", [9, 32, 50], long_histories={"kind": "chunks"})
-    keys = rows.keys(np.arange(len(rows.rows)), 7, 2)
-    assert len(set(keys.tolist())) == len(rows.rows) == 2 + 6 + 10
-    latest = rows.ages == 0
+    keys = keys_of(rows.ids, 7, 2)
+    assert len(set(keys.tolist())) == len(rows.ids) == 2 + 6 + 10
+    latest = rows.ids == rows_of(rows.ids)
     assert keys[latest].tolist() == row_keys(7, 2, np.arange(3), "task").tolist()
 
 
