@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-TILE = 2048  # items a matrix product; part of the result's last bits, so not a setting
+TILE = 16_384  # items a matrix product; part of the result's last bits, so not a setting
 
 
 class ItemLists(NamedTuple):

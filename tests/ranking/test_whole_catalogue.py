@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqrec.errors import MetricError
 from seqrec.ranking import whole_catalogue
-from seqrec.ranking.scorers import DotScorer, ItemLists
+from seqrec.ranking.scorers import TILE, DotScorer, ItemLists
 from seqrec.ranking.whole_catalogue import Ranked, rank
 
 
@@ -159,7 +159,10 @@ def test_an_empty_batch_gives_empty_results():
     assert ranked.top_items.shape == (0, 2)
 
 
-def dot_scorer(users: int = 33, n_items: int = 9000, width: int = 24) -> DotScorer:
+TILES = 2 * TILE + 1000  # items: two whole tiles and a part
+
+
+def dot_scorer(users: int = 33, n_items: int = TILES, width: int = 24) -> DotScorer:
     generator = torch.Generator().manual_seed(0)
     vectors = [torch.randn(rows, width, generator=generator) for rows in (users, n_items)]
     return DotScorer(vectors[0], vectors[1], torch.randn(n_items, generator=generator))
@@ -169,29 +172,29 @@ def test_dot_scores_do_not_depend_on_the_block():
     scorer = dot_scorer()
     whole = scorer(0, scorer.n_items)
     assert torch.allclose(whole, (scorer.user_vectors @ scorer.item_vectors.T + scorer.bias).T, atol=1e-4)
-    for start, stop in [(0, 1), (5, 4097), (4095, 4097), (4096, 8192), (8999, 9000), (1, 9000)]:
+    for start, stop in [(0, 1), (5, TILE + 1), (TILE - 1, TILE + 1), (TILE, 2 * TILE), (TILES - 1, TILES), (1, TILES)]:
         assert torch.equal(scorer(start, stop), whole[start:stop])
 
 
 def test_ranks_and_lists_do_not_depend_on_the_chunk():
     scorer = dot_scorer(users=300)
-    targets = torch.arange(1, scorer.n_users + 1) * 30
-    seen = item_lists([[user + 1, 4096, 4097, 9000, user + 1] for user in range(scorer.n_users)])
+    targets = torch.arange(1, scorer.n_users + 1) * 100
+    seen = item_lists([[user + 1, TILE, TILE + 1, TILES, user + 1] for user in range(scorer.n_users)])
 
     def ranked(chunk: int | None) -> Ranked:
         return rank(scorer, k=20, targets=targets, seen=seen, chunk=chunk)
 
     whole = ranked(None)
-    for other in map(ranked, (1000, 4096, 5000, 8999, 9000, 10**9)):
+    for other in map(ranked, (10_000, TILE, 20_000, TILES - 1, TILES, 10**9)):
         assert all(torch.equal(a, b) for a, b in zip(whole, other, strict=True))
 
 
 def test_padding_and_seen_items_are_never_recommended():
     scorer = dot_scorer()
-    seen = torch.randint(1, 9001, (scorer.n_users, 500), generator=torch.Generator().manual_seed(1))
+    seen = torch.randint(1, TILES + 1, (scorer.n_users, 500), generator=torch.Generator().manual_seed(1))
     ranked = rank(scorer, k=50, seen=item_lists(seen.tolist()))
     assert ranked.top_items.min() >= 1
-    assert ranked.top_items.max() <= 9000
+    assert ranked.top_items.max() <= TILES
     assert not (ranked.top_items[:, :, None] == seen[:, None, :]).any()
 
 
