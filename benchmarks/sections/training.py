@@ -14,10 +14,10 @@ the settings that its documentation recommends. Median seconds of an epoch, the 
 validation and checkpoints are not in them.
 
 The systems do not do the same work. RecTools draws the negatives anew for every position; the others share them in a
-step. RecBole makes a row of every prefix of a history, so that its epoch has many
-times the rows, and has no loss over sampled negatives but BPR with one; where only some of its steps were timed, an
-epoch is computed from them. Batches and dropout are each system's own, below; seconds an epoch say nothing of how many
-epochs are needed, which the next section does.
+step. RecBole makes a row of every prefix of a history, so that its epoch has many times the rows, and has no loss over
+sampled negatives but BPR with one; where only some of its steps were timed, an epoch is computed from them. Batches and
+dropout are each system's own, below; seconds an epoch say nothing of how many epochs are needed, which the next section
+does.
 """
 
 

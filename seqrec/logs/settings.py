@@ -84,7 +84,11 @@ class DatasetSettings(Settings):
         "else a name on the hub, as owner/name."
     )
     name: str | None = Field(default=None, description="Configuration of the data set, where it has several.")
-    split: str | None = Field(default=None, description="Split, as train or train[:10%]; null where it has one only.")
+    split: str | None = Field(
+        default=None,
+        description="Split, as train, or a part, as train[:10%], but not of saved data sets; "
+        "null where there is one only.",
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")
 
 
