@@ -181,7 +181,8 @@ def test_steps_keep_to_the_token_budget(shop):
         batches = [[shop.units[unit][row] for unit, row in batch] for batch in reader.step(step)]
         costs.append(sum(len(batch) * max(batch) for batch in batches))
     assert np.mean(costs) == pytest.approx(400, rel=0.05)
-    assert costs == pytest.approx([400] * len(costs), rel=0.2)
+    assert max(costs) < 480
+    assert np.mean(np.array(costs) > 320) > 0.99  # the last run of a window is what is left of it
 
 
 def test_units_spread_over_partitions_by_tokens(shop):
