@@ -30,11 +30,13 @@ from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
-from seqrec.training import BEST, LAST, BestCheckpoint, load_weights, read_checkpoint
+from seqrec.training import BEST, LAST, BestCheckpoint, RankWatch, load_weights, read_checkpoint
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_FREE = frozenset({"loggers", "selection.save_every_steps", "data.cache", "data.prefetch_threads"}) | {
+_FREE = frozenset(
+    {"loggers", "selection.save_every_steps", "faults.timeout_s", "data.cache", "data.prefetch_threads"}
+) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
@@ -160,6 +162,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     Raises:
         RunError: the folder holds a run of another recipe.
         RecipeError, LogError, StoreError and others: before training starts.
+        TrainingError: a rank is lost, or a loss is not finite.
     """
     run = Run(Path(runs) / recipe.name)
     fresh = fresh and not _is_restart()
@@ -174,10 +177,21 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     started = time.time()
     # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
     resumes = run.last.is_file() and not fresh
-    parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if resumes else None)
+    _train(parts, run.last if resumes else None)
     if parts.trainer.is_global_zero:
         _write_result(run, parts, time.time() - started)
     return run
+
+
+def _train(parts: Parts, checkpoint: Path | None) -> None:
+    trainer = parts.trainer
+    watch = next(c for c in trainer.callbacks if isinstance(c, RankWatch))  # type: ignore[attr-defined]
+    try:
+        trainer.fit(parts.module, parts.data, ckpt_path=checkpoint)
+    except Exception as error:
+        if watch.error is None:
+            raise
+        raise watch.error from error
 
 
 def ensure_store(recipe: Recipe) -> SequenceStore:
