@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seqrec.errors import RunError
 from seqrec.models import SequenceModel
+from seqrec.training.collectives import from_first_rank
 
 PREFIX = "model."  # of the SequenceModel inside the LightningModule
 
@@ -37,7 +38,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_checkpoint(path)
+        return read_checkpoint(from_first_rank(str(path)))  # rank 0 has seen that it is whole
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
