@@ -39,7 +39,7 @@ from seqrec.training import (
     load_weights,
     newest_to_continue,
     newest_whole,
-    read_checkpoint,
+    read_state,
 )
 from seqrec.versions import versions
 
@@ -139,7 +139,7 @@ class Run:
         Raises:
             RunError: no checkpoint yet, or the store's catalogue is not the one that was trained on.
         """
-        checkpoint = read_checkpoint(self.best.state)
+        checkpoint = read_state(self.best.state)
         catalogue = self.data.store.catalogue
         if checkpoint[SequenceDataModule.__qualname__]["catalogue"] != catalogue.fingerprint:
             raise RunError(

@@ -1,7 +1,7 @@
 """The LightningModule, its callbacks, optimisers and checkpoints."""
 
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets, StepMetrics
-from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint
+from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint, weights_of
 from seqrec.training.faults import FaultSettings, NonfiniteLoss, limit_waiting
 from seqrec.training.folders import (
     SavedCheckpoint,
@@ -15,6 +15,7 @@ from seqrec.training.module import VALIDATION_PREFIX, SequenceRecommender
 from seqrec.training.optimizer import OptimizerSettings
 from seqrec.training.rank_watch import RankWatch
 from seqrec.training.selection import KeepCheckpoints, SelectionSettings, selection_callbacks
+from seqrec.training.states import read_state
 
 __all__ = [
     "VALIDATION_PREFIX",
@@ -39,5 +40,7 @@ __all__ = [
     "newest_to_continue",
     "newest_whole",
     "read_checkpoint",
+    "read_state",
     "selection_callbacks",
+    "weights_of",
 ]

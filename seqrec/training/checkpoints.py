@@ -88,5 +88,9 @@ def load_weights(model: SequenceModel, checkpoint: Mapping[str, Any]) -> None:
     holder = nn.Module()
     holder.model = model
     check_missing(checkpoint["state_dict"], holder)
-    weights: dict[str, Tensor] = {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()}
-    model.load_state_dict(weights, strict=False)
+    model.load_state_dict(weights_of(checkpoint), strict=False)
+
+
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint under the names that a `SequenceModel` gives them."""
+    return {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()}
