@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from peft import PeftModel
 
-from seqrec.errors import RunError
+from seqrec.errors import RunError, SeqrecError
 from seqrec.logs import prepare
 from seqrec.models import SequenceModel, rank_pattern
 from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model, is_first_process
@@ -44,8 +44,8 @@ from seqrec.training import (
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_SAVING = {"selection.save_every_steps", "selection.keep", "faults.timeout_s"}
-_FREE = frozenset({"loggers", "data.cache", "data.prefetch_threads"} | _SAVING) | {
+_SAVING = {"selection.save_every_steps", "selection.keep"}
+_FREE = frozenset({"loggers", "faults", "data.cache", "data.prefetch_threads"} | _SAVING) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
@@ -223,9 +223,20 @@ def _train(parts: Parts, checkpoint: SavedCheckpoint | None) -> None:
     try:
         trainer.fit(parts.module, parts.data, ckpt_path=None if checkpoint is None else checkpoint.state)
     except Exception as error:
-        if watch.error is None:
+        told = watch.error or _cause(error)
+        if told is None:
             raise
-        raise watch.error from error
+        raise told from error
+
+
+def _cause(error: BaseException) -> SeqrecError | None:
+    """What went wrong first: loggers that are closed on a full disk fail as well, and would hide it."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, SeqrecError):
+            return link
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def ensure_store(recipe: Recipe) -> SequenceStore:
