@@ -19,6 +19,7 @@ from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
 from seqrec.stream.order_share import micro_batches_per_step
 from seqrec.training import AtomicCheckpointIO, SequenceRecommender, StepMetrics, selection_callbacks
+from seqrec.training.strategies import build_strategy
 
 RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
 
@@ -88,6 +89,7 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
     } | recipe.trainer
     if arguments["enable_progress_bar"]:
         callbacks.append(_Bar(leave=True))
+    arguments["strategy"] = build_strategy(arguments.get("strategy", "auto"))
     trainer = L.Trainer(
         **arguments,
         callbacks=callbacks,

@@ -173,7 +173,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     parts = build(recipe, run.folder)
     started = time.time()
     # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
-    resumes = run.last.is_file() and not fresh
+    resumes = run.last.exists() and not fresh
     parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if resumes else None)
     if parts.trainer.is_global_zero:
         _write_result(run, parts, time.time() - started)
