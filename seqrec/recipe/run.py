@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import yaml
 from peft import PeftModel
 
@@ -35,6 +36,7 @@ from seqrec.training import (
     RankWatch,
     SavedCheckpoint,
     best_of,
+    check_can_continue,
     checkpoints_in,
     load_weights,
     newest_to_continue,
@@ -201,19 +203,22 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     parts = build(recipe, run.folder)
     started = time.time()
     # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
-    _train(parts, None if fresh else _to_continue(run))
+    _train(parts, None if fresh else _to_continue(run, parts.trainer))
     if parts.trainer.is_global_zero:
         _write_result(run, parts, time.time() - started)
     return run
 
 
-def _to_continue(run: Run) -> SavedCheckpoint | None:
+def _to_continue(run: Run, trainer: L.Trainer) -> SavedCheckpoint | None:
     """What to go on from: as rank 0 finds it, which the others load too, so that they need only see that there is one.
 
     Reading all that was saved once a rank to compare its hashes would be a burden on many nodes.
     """
     if is_first_process():
-        return newest_to_continue(run.checkpoints)
+        newest = newest_to_continue(run.checkpoints)
+        if newest is not None:
+            check_can_continue(newest, trainer)
+        return newest
     return next(iter(checkpoints_in(run.checkpoints)), None)
 
 
