@@ -11,6 +11,7 @@
     ├── AdapterError         an adapter does not fit its backbone
     ├── UnknownIdError       an item_id or user_id is not in the catalogue or store
     ├── RunError             a run folder cannot be continued or read
+    ├── TrainingError        training cannot go on: a rank is lost, or a loss is not finite
     ├── MetricError          scores that cannot be ranked, as NaN
     ├── BundleError          an export that is not faithful, or a folder that is not a bundle
     └── MissingExtraError    an optional dependency is not installed
@@ -94,6 +95,10 @@ class UnknownIdError(SeqrecError, KeyError):
 
 class RunError(SeqrecError, RuntimeError):
     """A run folder cannot be continued or read."""
+
+
+class TrainingError(SeqrecError, RuntimeError):
+    """Training cannot go on: a rank is lost, or a loss is not finite."""
 
 
 class MetricError(SeqrecError, ValueError):

@@ -2,7 +2,7 @@
 
 runs/NAME/recipe.yaml      the resolved recipe
           run.id           names the run to loggers, over restarts
-          checkpoints/     last.ckpt to continue from, best.ckpt as the result
+          checkpoints/     step-N, to continue from and for the result
           csv/ …           what the loggers write
           result.json      written when training has ended
 """
@@ -19,10 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import yaml
 from peft import PeftModel
 
-from seqrec.errors import RunError
+from seqrec.errors import RunError, SeqrecError
 from seqrec.logs import prepare
 from seqrec.models import SequenceModel, rank_pattern
 from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model, is_first_process
@@ -30,11 +31,23 @@ from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
-from seqrec.training import BEST, LAST, BestCheckpoint, load_weights, read_checkpoint
+from seqrec.training import (
+    KeepCheckpoints,
+    RankWatch,
+    SavedCheckpoint,
+    best_of,
+    check_can_continue,
+    checkpoints_in,
+    load_weights,
+    newest_to_continue,
+    newest_whole,
+    read_state,
+)
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_FREE = frozenset({"loggers", "selection.save_every_steps", "data.cache", "data.prefetch_threads"}) | {
+_SAVING = {"selection.save_every_steps", "selection.keep"}
+_FREE = frozenset({"loggers", "faults", "data.cache", "data.prefetch_threads"} | _SAVING) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
@@ -79,14 +92,32 @@ class Run:
         return self.folder / "result.json"
 
     @property
-    def last(self) -> Path:
-        """The newest checkpoint; written atomically, so that one that is there is whole."""
-        return self.folder / "checkpoints" / f"{LAST}.ckpt"
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.folder / "checkpoints"
 
     @property
-    def best(self) -> Path:
-        """The checkpoint that is the run's result."""
-        return self.folder / "checkpoints" / f"{BEST}.ckpt"
+    def last(self) -> SavedCheckpoint:
+        """The newest whole checkpoint.
+
+        Raises:
+            RunError: there is none yet, or all are damaged.
+        """
+        return self._found(newest_whole(self.checkpoints), do="let `seqrec fit` save one")
+
+    @property
+    def best(self) -> SavedCheckpoint:
+        """The checkpoint of the best validation, which is the run's result.
+
+        Raises:
+            RunError: there is none yet, or it is damaged.
+        """
+        return self._found(best_of(self.checkpoints), do="let `seqrec fit` reach a validation")
+
+    def _found(self, checkpoint: SavedCheckpoint | None, *, do: str) -> SavedCheckpoint:
+        if checkpoint is None:
+            raise RunError("no checkpoint yet", where=str(self.folder), do=do)
+        return checkpoint
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -110,9 +141,7 @@ class Run:
         Raises:
             RunError: no checkpoint yet, or the store's catalogue is not the one that was trained on.
         """
-        if not self.best.is_file():
-            raise RunError("no checkpoint yet", where=str(self.folder), do="let `seqrec fit` reach a validation")
-        checkpoint = read_checkpoint(self.best)
+        checkpoint = read_state(self.best.state)
         catalogue = self.data.store.catalogue
         if checkpoint[SequenceDataModule.__qualname__]["catalogue"] != catalogue.fingerprint:
             raise RunError(
@@ -160,6 +189,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     Raises:
         RunError: the folder holds a run of another recipe.
         RecipeError, LogError, StoreError and others: before training starts.
+        TrainingError: a rank is lost, or a loss is not finite.
     """
     run = Run(Path(runs) / recipe.name)
     fresh = fresh and not _is_restart()
@@ -173,11 +203,45 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     parts = build(recipe, run.folder)
     started = time.time()
     # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
-    resumes = run.last.is_file() and not fresh
-    parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if resumes else None)
+    _train(parts, None if fresh else _to_continue(run, parts.trainer))
     if parts.trainer.is_global_zero:
         _write_result(run, parts, time.time() - started)
     return run
+
+
+def _to_continue(run: Run, trainer: L.Trainer) -> SavedCheckpoint | None:
+    """What to go on from: as rank 0 finds it, which the others load too, so that they need only see that there is one.
+
+    Reading all that was saved once a rank to compare its hashes would be a burden on many nodes.
+    """
+    if is_first_process():
+        newest = newest_to_continue(run.checkpoints)
+        if newest is not None:
+            check_can_continue(newest, trainer)
+        return newest
+    return next(iter(checkpoints_in(run.checkpoints)), None)
+
+
+def _train(parts: Parts, checkpoint: SavedCheckpoint | None) -> None:
+    trainer = parts.trainer
+    watch = next(c for c in trainer.callbacks if isinstance(c, RankWatch))  # type: ignore[attr-defined]
+    try:
+        trainer.fit(parts.module, parts.data, ckpt_path=None if checkpoint is None else checkpoint.state)
+    except Exception as error:
+        told = watch.error or _cause(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _cause(error: BaseException) -> SeqrecError | None:
+    """What went wrong first: loggers that are closed on a full disk fail as well, and would hide it."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, SeqrecError):
+            return link
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def ensure_store(recipe: Recipe) -> SequenceStore:
@@ -206,12 +270,12 @@ def _is_restart() -> bool:
 
 def _write_result(run: Run, parts: Parts, seconds: float) -> None:
     trainer, module = parts.trainer, parts.module
-    best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoint))
+    best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, KeepCheckpoints)).best
     result = {
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "seconds_since_start": round(seconds, 1),
-        "best": None if best.best_model_score is None else {str(best.monitor): float(best.best_model_score)},
+        "best": None if best is None else {best.metric: best.value},
         "parameters": module.model.parameter_counts()._asdict(),
         "adapter_ranks": _adapter_ranks(module.model),
         "versions": versions(),

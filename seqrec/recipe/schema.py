@@ -13,7 +13,8 @@ from seqrec.logs import LogSettings
 from seqrec.models import ModelSettings
 from seqrec.settings import Settings
 from seqrec.stream import DataSettings
-from seqrec.training import OptimizerSettings, SelectionSettings
+from seqrec.training import FaultSettings, OptimizerSettings, SelectionSettings
+from seqrec.training.strategies import family_of
 
 REFUSED_TRAINER_ARGUMENTS = {
     "accumulate_grad_batches": "follows from data.partitions and the number of ranks",
@@ -69,6 +70,7 @@ class Recipe(Settings):
     selection: SelectionSettings = Field(
         default_factory=SelectionSettings, description="Which checkpoint is the result, and when to stop."
     )
+    faults: FaultSettings = Field(default_factory=FaultSettings, description="What is done when something goes wrong.")
     trainer: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of Lightning's Trainer, by their own names."
     )
@@ -86,5 +88,6 @@ class Recipe(Settings):
                 raise ValueError(f"no Trainer argument `{name}`" + (f"; did you mean `{near}`?" if near else ""))
         if not any(isinstance(value := arguments.get(n), int) and value > 0 for n in ("max_epochs", "max_steps")):
             raise ValueError("`max_epochs` or `max_steps` must say how long to train")
+        family_of(arguments.get("strategy", "auto"))
         # null means without a limit, as it does for max_epochs; Lightning spells that -1 for steps
         return {name: value for name, value in arguments.items() if (name, value) != ("max_steps", None)}

@@ -9,7 +9,6 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from peft import AdaLoraConfig, PeftModel
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from seqrec.errors import RunError, UnsupportedError
@@ -169,7 +168,6 @@ class StepMetrics(Callback):
     """
 
     def __init__(self) -> None:
-        self._loss: Tensor | float = 0.0
         self._tokens = 0
         self._since = 0.0
 
@@ -185,13 +183,12 @@ class StepMetrics(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: TrainingBatch, batch_idx: int
     ) -> None:
-        self._loss = outputs["loss_sum"] + (self._loss if batch.micro_batch else 0.0)
         if batch.micro_batch + 1 < trainer.accumulate_grad_batches:
             return
         self._tokens += batch.step_tokens
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and trainer.global_step % every == 0:
-            sums = torch.tensor([float(self._loss), self._tokens], dtype=torch.float64, device=pl_module.device)
-            loss, tokens = RankSum(sums).wait().tolist()
-            pl_module.log("train_loss", loss / float(outputs["targets"]), prog_bar=True)
-            pl_module.log("tokens/s", tokens / (time.perf_counter() - self._since), prog_bar=True)
+            tokens = RankSum(torch.tensor(self._tokens, dtype=torch.float64, device=pl_module.device)).wait()
+            loss: RankSum = pl_module.step_loss  # type: ignore[assignment]
+            pl_module.log("train_loss", float(loss.wait() / outputs["targets"]), prog_bar=True)
+            pl_module.log("tokens/s", float(tokens) / (time.perf_counter() - self._since), prog_bar=True)
