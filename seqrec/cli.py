@@ -34,6 +34,7 @@ _NEEDLESS_WARNINGS = (
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
     r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
     r"predict returned None",  # results go to files
+    r"The `srun` command is available on your system but is not used",  # a laptop of the cluster, or its login node
     r"Checkpoint directory .* exists and is not empty",  # a run that is continued
 )
 
@@ -105,17 +106,21 @@ def fit(
     overrides: Overrides = None,
     runs: Annotated[Path, typer.Option(help="Parent of run folders.")] = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what the run folder holds.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Another seed than the recipe's, as a run of its own: NAME-seedN.")
+    ] = None,
 ) -> None:
     """Train a recipe; the same command again continues it.
 
     Example: `seqrec fit recipes/demo.yaml optimizer.lr=3e-4 trainer.devices=2 trainer.strategy=ddp`
     """
     from seqrec.recipe import fit as fit_recipe
-    from seqrec.recipe import load_recipe
+    from seqrec.recipe import is_first_process, load_recipe, with_seed
 
     _quiet_packages()
-    run = fit_recipe(load_recipe(recipe, overrides or []), runs=runs, fresh=fresh)
-    if _first_process():
+    wanted = load_recipe(recipe, overrides or [])
+    run = fit_recipe(wanted if seed is None else with_seed(wanted, seed), runs=runs, fresh=fresh)
+    if is_first_process():
         _say(f"{run.folder}: {json.dumps(run.result)}")
 
 
@@ -259,7 +264,7 @@ def main() -> None:
         app()
     except SeqrecError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(error.exit_code) from None
 
 
 def _quiet_packages() -> None:
@@ -315,7 +320,3 @@ def _say(text: str) -> None:
 def _lines(path: Path | None) -> list[str]:
     assert path is not None
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
-def _first_process() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

@@ -4,6 +4,7 @@ from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint
 from seqrec.training.module import VALIDATION_PREFIX, SequenceRecommender
 from seqrec.training.optimizer import OptimizerSettings
+from seqrec.training.preemption import StopOnSignal
 from seqrec.training.selection import (
     BEST,
     LAST,
@@ -27,6 +28,7 @@ __all__ = [
     "SequenceRecommender",
     "SettleBuckets",
     "StepMetrics",
+    "StopOnSignal",
     "load_weights",
     "read_checkpoint",
     "selection_callbacks",

@@ -25,6 +25,26 @@ class RankSum:
         return self._values
 
 
+class LateValue:
+    """A number on a device, copied to the CPU while the process goes on: reading it later waits for nothing newer.
+
+    Args:
+        value: one element.
+    """
+
+    def __init__(self, value: Tensor):
+        self._copy = value.to("cpu", non_blocking=True)
+        self._copied = None if value.device.type == "cpu" else torch.Event(value.device)
+        if self._copied is not None:
+            self._copied.record()
+
+    def read(self) -> float:
+        """The number; waits until the device has come to where this was made."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return float(self._copy)
+
+
 def copy_from_first_rank(values: Tensor) -> None:
     """Gives all ranks the values of rank 0, in place."""
     if _grouped():

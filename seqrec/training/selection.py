@@ -13,6 +13,7 @@ from seqrec.settings import Settings
 from seqrec.stream import TrainingBatch
 from seqrec.training.callbacks import AllocateRanks
 from seqrec.training.module import VALIDATION_PREFIX
+from seqrec.training.preemption import StopOnSignal
 
 BEST, LAST = "best", "last"
 
@@ -48,11 +49,13 @@ class LastCheckpoint(ModelCheckpoint):
     Args:
         folder: where it lies.
         every_steps: steps after the last save that make the next one due; None for ends of epochs only.
+        stop: makes one due when training was told to stop.
     """
 
-    def __init__(self, folder: Path, *, every_steps: int | None):
+    def __init__(self, folder: Path, *, every_steps: int | None, stop: StopOnSignal):
         super().__init__(folder, LAST, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
         self._every_steps = every_steps
+        self._stop = stop
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -63,8 +66,12 @@ class LastCheckpoint(ModelCheckpoint):
     ) -> None:
         """Never within a step, whose gradients no checkpoint holds, nor before a validation, which would be lost."""
         due = self._every_steps and trainer.global_step - self._last_global_step_saved >= self._every_steps
-        if due and batch.after != batch.position and not _validation_follows(trainer):
+        if (due or self._stop.due) and batch.after != batch.position and not _validation_follows(trainer):
             self._save_checkpoint(trainer, self.format_checkpoint_name({}))
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self._stop.saved()
 
 
 def _validation_follows(trainer: L.Trainer) -> bool:
@@ -74,14 +81,15 @@ def _validation_follows(trainer: L.Trainer) -> bool:
 
 
 def selection_callbacks(settings: SelectionSettings, folder: Path) -> list[Callback]:
-    """Keeps the best and the latest checkpoint in ``folder``, and stops early."""
+    """Keeps the best and the latest checkpoint in ``folder``, and stops early or when told to."""
     monitor = VALIDATION_PREFIX + settings.metric
     best = BestCheckpoint(
         folder, BEST, monitor, mode="max", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=False
     )
-    last = LastCheckpoint(folder, every_steps=settings.save_every_steps)
+    stop_on_signal = StopOnSignal()
+    last = LastCheckpoint(folder, every_steps=settings.save_every_steps, stop=stop_on_signal)
     if settings.patience is None:
-        return [best, last]
+        return [stop_on_signal, best, last]
     # at the end of an epoch that `max_steps` cut short there is no metric, or only an old one
     stop = EarlyStopping(monitor, patience=settings.patience, mode="max", check_on_train_epoch_end=False)
-    return [stop, best, last]
+    return [stop_on_signal, stop, best, last]
