@@ -125,6 +125,47 @@ def fit(
 
 
 @app.command()
+def launch(
+    scheduler: Annotated[Literal["torchrun", "slurm", "kubernetes"], typer.Argument(help="What starts the processes.")],
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    nodes: Annotated[str | None, typer.Option(help="Machines; for torchrun also MIN:MAX.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Processes a node, one a GPU.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Further option of torchrun, sbatch or kubectl; repeatable.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Kubernetes: container image with seqrec.")] = None,
+    claim: Annotated[str | None, typer.Option(help="Kubernetes: volume claim for stores and runs.")] = None,
+    kind: Annotated[Literal["jobset", "trainjob"], typer.Option(help="Kubernetes: which resource.")] = "jobset",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would run.")] = False,
+) -> None:
+    """Start a recipe on several processes or machines, or submit it.
+
+    Example: `seqrec launch slurm recipes/ml-1m-causal.yaml --nodes 2 --devices 8 --option=--time=4:00:00 --dry-run`
+    """
+    from seqrec import launcher
+    from seqrec.recipe import load_recipe
+
+    wanted, changes, options = load_recipe(recipe, overrides or []), overrides or [], option or []
+    shape = launcher.Shape.of(wanted, nodes=nodes, devices=devices)
+    if scheduler == "torchrun":
+        command = launcher.torchrun(recipe, changes, shape, options)
+    elif scheduler == "slurm":
+        command = launcher.slurm(recipe, changes, shape, options, name=wanted.name)
+    else:
+        if image is None or claim is None:
+            raise typer.BadParameter("needed for Kubernetes", param_hint="--image" if image is None else "--claim")
+        text = recipe.read_text(encoding="utf-8")
+        command = launcher.kubernetes(
+            text, changes, shape, options, name=wanted.name, kind=kind, image=image, claim=claim
+        )
+    if dry_run:
+        typer.echo(command.show())
+    else:
+        raise SystemExit(command.run())
+
+
+@app.command()
 def evaluate(
     trained: Trained,
     split: Annotated[Literal["test", "validation"], typer.Option(help="Which targets.")] = "test",

@@ -34,6 +34,10 @@ VERBS = {
         "--items-title", "--items-category",
     },
     "fit": {"recipe", "overrides", "--runs", "--fresh", "--seed"},
+    "launch": {
+        "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
+        "--dry-run",
+    },
     "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
     "recommend": {
         "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",
