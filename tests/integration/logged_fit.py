@@ -2,6 +2,7 @@
 
 CONSUMED: folder for one file a process, with a line for each micro-batch as soon as it is trained on.
 KILL: RANK:STEP:MICRO_BATCH, where that rank of the run gets SIGKILL; ranks may be several, as 0,1:12:0.
+HOLD: STEP, where all ranks wait until they are told to stop, or killed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,8 @@ class LoggedMetrics(StepMetrics):
         os.fsync(self._file.fileno())
         if self._dies_at == f"{step}:{batch.micro_batch}":
             os.kill(os.getpid(), signal.SIGKILL)
+        while os.environ.get("HOLD") == str(step) and not pl_module.stop_requested:
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":
