@@ -62,7 +62,7 @@ def gather_over_ranks(values: Tensor) -> Tensor:
     if not _grouped():
         return values
     gathered = values.new_empty(dist.get_world_size() * len(values), *values.shape[1:])
-    dist.all_gather_into_tensor(gathered, values.contiguous())
+    dist.all_gather_single(gathered, values.contiguous())
     return gathered
 
 
