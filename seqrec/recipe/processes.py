@@ -43,7 +43,18 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
 
 
 def is_restart(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether torchrun or Slurm has started the same command again."""
+    """Whether torchrun or Slurm has started the same command again, so that `--fresh` is not for this start.
+
+    Raises:
+        LaunchError: torchrun on several nodes, where it counts restarts only on the node that had a failure.
+    """
+    found = launched(environment)
+    if found is not None and found.by == "torchrun" and found.nodes > 1:
+        raise LaunchError(
+            f"on {found.nodes} nodes torchrun does not tell a restart from a start, and each would start over",
+            where="--fresh",
+            do="delete the run folder, or give the run another `name`",
+        )
     counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
     return any(environment.get(name, "0") != "0" for name in counts)
 
