@@ -96,7 +96,11 @@ def slurm(folder: Path) -> Iterator[Slurm]:
         for node in ("node1", "node2"):
             daemons.enter_context(_daemon(node, ["slurmd", "-D", "-N", node], folder))
         _until(lambda: cluster.run("sinfo", "-h", "-o", "%T %D").strip() == "idle 2", "two idle nodes")
-        yield cluster
+        try:
+            yield cluster
+        finally:  # tasks would outlive the daemons
+            cluster.run("scancel", "--full", "--signal=KILL", "--user=root")
+            _until(lambda: not cluster.run("squeue", "-h", "--states=R,CG"), "end of all jobs")
 
 
 @contextmanager
