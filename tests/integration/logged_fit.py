@@ -2,7 +2,7 @@
 
 CONSUMED: folder for one file a process, with a line for each micro-batch as soon as it is trained on.
 KILL: RANK:STEP:MICRO_BATCH, where that rank of the run gets SIGKILL; ranks may be several, as 0,1:12:0.
-HOLD: STEP, where the run waits until rank 0 is told to stop, or killed.
+HOLD: STEP, where the run waits until rank 0 is told to stop, or killed, or CONSUMED holds a file `go-on`.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class LoggedMetrics(StepMetrics):
         os.fsync(self._file.fileno())
         if self._dies_at == f"{step}:{batch.micro_batch}":
             os.kill(os.getpid(), signal.SIGKILL)
-        held = trainer.global_rank == 0 and os.environ.get("HOLD") == str(step)
-        while held and not pl_module.stop_requested:
-            time.sleep(0.05)
+        if trainer.global_rank == 0 and os.environ.get("HOLD") == str(step):
+            go_on = Path(os.environ["CONSUMED"]) / "go-on"
+            while not (pl_module.stop_requested or go_on.exists()):
+                time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -60,8 +59,11 @@ class Job:
             self.processes.append(
                 host.start(
                     [str(FILES / "torchrun.sh"), *command],
-                    cwd=self._place.folder, log=self.log(host), **common, **own,
-                )  # fmt: skip
+                    cwd=self._place.folder,
+                    log=self.log(host),
+                    **common,
+                    **own,
+                )
             )
 
     def log(self, host: Host) -> Path:
@@ -70,6 +72,7 @@ class Job:
     def group_starts(self) -> None:
         """Puts the logs of each start into a folder, as `Workplace` expects it: a later start begins later."""
         files = {file: json.loads(file.read_text().splitlines()[0])["step"] for file in self.consumed.glob("*.jsonl")}
+        (self.consumed / "go-on").unlink(missing_ok=True)
         for i, first in enumerate(sorted(set(files.values()))):
             (self.consumed / f"start-{i}").mkdir()
             for file in [file for file, step in files.items() if step == first]:
@@ -122,7 +125,7 @@ def test_a_host_that_is_lost_is_named_and_the_other_goes_on(hosts: tuple[Host, H
         assert time.monotonic() < deadline, job.log(hosts[0]).read_text()
         time.sleep(0.2)
     hosts[1].cut()
-    release(job)
+    (job.consumed / "go-on").touch()
     cut = time.monotonic()
     while "TrainingError" not in job.log(hosts[0]).read_text():
         assert time.monotonic() < cut + TIMEOUT_S + 30, job.log(hosts[0]).read_text()
