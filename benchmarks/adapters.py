@@ -59,7 +59,7 @@ def measure(run: Run, bundle: Path) -> dict[str, Any]:
         "training": {key: run.result[key] for key in ("steps", "epochs", "seconds_since_start", "best")},
         "parameters": run.result["parameters"],
         "adapter_ranks": run.result["adapter_ranks"],
-        "checkpoint_bytes": run.best.stat().st_size,
+        "checkpoint_bytes": run.best.state.stat().st_size,
         "adapter_bytes": sum(file.stat().st_size for file in adapter.iterdir()) if adapter.is_dir() else 0,
         "adapter_changes_scores_by": adapter_effect(run),
         "bundle_differs_from_live_by": bundle_difference(run, bundle),

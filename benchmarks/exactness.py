@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from harness import losses_of, train_demo, write_result
 
+from seqrec.recipe import Run
 from seqrec.simulate import simulate_shop, write_shop
 from seqrec.training import read_checkpoint
 
@@ -55,7 +56,7 @@ def compare(folder: Path, precision: str) -> dict[str, Any]:
 
 def weight_difference(one: Path, other: Path) -> float:
     """The largest norm of a tensor's difference, as a part of the tensor's norm."""
-    states = [read_checkpoint(run / "checkpoints/last.ckpt")["state_dict"] for run in (one, other)]
+    states = [read_checkpoint(Run(run).last.state)["state_dict"] for run in (one, other)]
     differences = [(states[1][name] - weight).norm() / weight.norm() for name, weight in states[0].items()]
     return float(torch.stack(differences).nan_to_num(0.0).max())  # 0 / 0 where a tensor has stayed zero
 

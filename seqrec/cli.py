@@ -258,6 +258,23 @@ def recommend(
 
 
 @app.command()
+def consolidate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)],
+    checkpoint: Annotated[str | None, typer.Option(help="Which one, as step-1200; the best by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; RUN/step-N.safetensors by default.")] = None,
+) -> None:
+    """Write the weights of a checkpoint, of whatever strategy, as one safetensors file.
+
+    Example: `seqrec consolidate runs/demo --out demo.safetensors`
+    """
+    from seqrec.recipe import Run
+    from seqrec.recipe import consolidate as consolidate_run
+
+    _quiet_packages()
+    _say(str(consolidate_run(Run.open(run), checkpoint=checkpoint, out=out)))
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],

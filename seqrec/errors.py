@@ -12,6 +12,7 @@
     ├── UnknownIdError       an item_id or user_id is not in the catalogue or store
     ├── RunError             a run folder cannot be continued or read
     │   └── PreemptedError   training was told to stop, has saved, and can be continued
+    ├── TrainingError        training cannot go on: a rank is lost, or a loss is not finite
     ├── LaunchError          what a scheduler has started, or is to start, does not fit the recipe
     ├── MetricError          scores that cannot be ranked, as NaN
     ├── BundleError          an export that is not faithful, or a folder that is not a bundle
@@ -110,6 +111,10 @@ class PreemptedError(RunError):
     """
 
     exit_code = 75
+
+
+class TrainingError(SeqrecError, RuntimeError):
+    """Training cannot go on: a rank is lost, or a loss is not finite."""
 
 
 class LaunchError(SeqrecError, RuntimeError):

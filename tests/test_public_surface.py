@@ -43,6 +43,7 @@ VERBS = {
         "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",
         "--fresh",
     },
+    "consolidate": {"run", "--checkpoint", "--out"},
     "export": {"run", "--out", "--merge"},
     "demo": {"--out"},
     "schema": set(),

@@ -18,7 +18,15 @@ from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, Wand
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
 from seqrec.stream.order_share import micro_batches_per_step
-from seqrec.training import AtomicCheckpointIO, SequenceRecommender, StepMetrics, selection_callbacks
+from seqrec.training import (
+    AtomicCheckpointIO,
+    NonfiniteLoss,
+    RankWatch,
+    SequenceRecommender,
+    StepMetrics,
+    limit_waiting,
+    selection_callbacks,
+)
 
 RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
 
@@ -81,7 +89,12 @@ def build_recipe_model(recipe: Recipe, store: SequenceStore, *, total_steps: int
 
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
     """The Trainer, with the arguments of the recipe and those that exactness needs."""
-    callbacks: list[Callback] = [StepMetrics(), *selection_callbacks(recipe.selection, folder / "checkpoints")]
+    callbacks: list[Callback] = [
+        StepMetrics(),
+        NonfiniteLoss(recipe.faults.nonfinite_loss),
+        RankWatch(),
+        *selection_callbacks(recipe.selection, folder / "checkpoints"),
+    ]
     arguments: dict[str, Any] = {
         "enable_progress_bar": sys.stderr.isatty(),
         "enable_model_summary": False,
@@ -98,6 +111,7 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    limit_waiting(trainer, recipe.faults.timeout_s)
     trainer.accumulate_grad_batches = micro_batches_per_step(data.training.n_partitions, trainer.world_size)
     return trainer
 
@@ -109,7 +123,15 @@ def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
 
 
 def _check(recipe: Recipe) -> None:
-    if isinstance(recipe.model.adapter, AdaLoraSettings) and recipe.selection.patience is not None:
+    if not isinstance(recipe.model.adapter, AdaLoraSettings):
+        return
+    if recipe.faults.nonfinite_loss == "skip":
+        raise UnsupportedError(
+            "AdaLoRA needs a gradient in every step, to tell which ranks matter",
+            where="faults.nonfinite_loss",
+            do="set it to `stop`, or take LoRA",
+        )
+    if recipe.selection.patience is not None:
         raise UnsupportedError(
             "AdaLoRA moves ranks on a schedule over all steps, and early stopping would end before they are final",
             where="selection.patience",

@@ -2,7 +2,7 @@
 
 runs/NAME/recipe.yaml      the resolved recipe
           run.id           names the run to loggers, over restarts
-          checkpoints/     last.ckpt to continue from, best.ckpt as the result
+          checkpoints/     step-N, to continue from and for the result
           csv/ …           what the loggers write
           result.json      written when training has ended
 """
@@ -30,11 +30,22 @@ from seqrec.recipe.processes import is_first_process, is_restart, place
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
-from seqrec.training import BEST, LAST, BestCheckpoint, load_weights, read_checkpoint
+from seqrec.training import (
+    KeepCheckpoints,
+    RankWatch,
+    SavedCheckpoint,
+    best_of,
+    checkpoints_in,
+    load_weights,
+    newest_to_continue,
+    newest_whole,
+    read_state,
+)
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_FREE = frozenset({"loggers", "selection.save_every_steps", "data.cache", "data.prefetch_threads"}) | {
+_SAVING = {"selection.save_every_steps", "selection.keep", "faults.timeout_s"}
+_FREE = frozenset({"loggers", "data.cache", "data.prefetch_threads"} | _SAVING) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
@@ -79,14 +90,32 @@ class Run:
         return self.folder / "result.json"
 
     @property
-    def last(self) -> Path:
-        """The newest checkpoint; written atomically, so that one that is there is whole."""
-        return self.folder / "checkpoints" / f"{LAST}.ckpt"
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.folder / "checkpoints"
 
     @property
-    def best(self) -> Path:
-        """The checkpoint that is the run's result."""
-        return self.folder / "checkpoints" / f"{BEST}.ckpt"
+    def last(self) -> SavedCheckpoint:
+        """The newest whole checkpoint.
+
+        Raises:
+            RunError: there is none yet, or all are damaged.
+        """
+        return self._found(newest_whole(self.checkpoints), do="let `seqrec fit` save one")
+
+    @property
+    def best(self) -> SavedCheckpoint:
+        """The checkpoint of the best validation, which is the run's result.
+
+        Raises:
+            RunError: there is none yet, or it is damaged.
+        """
+        return self._found(best_of(self.checkpoints), do="let `seqrec fit` reach a validation")
+
+    def _found(self, checkpoint: SavedCheckpoint | None, *, do: str) -> SavedCheckpoint:
+        if checkpoint is None:
+            raise RunError("no checkpoint yet", where=str(self.folder), do=do)
+        return checkpoint
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -110,9 +139,7 @@ class Run:
         Raises:
             RunError: no checkpoint yet, or the store's catalogue is not the one that was trained on.
         """
-        if not self.best.is_file():
-            raise RunError("no checkpoint yet", where=str(self.folder), do="let `seqrec fit` reach a validation")
-        checkpoint = read_checkpoint(self.best)
+        checkpoint = read_state(self.best.state)
         catalogue = self.data.store.catalogue
         if checkpoint[SequenceDataModule.__qualname__]["catalogue"] != catalogue.fingerprint:
             raise RunError(
@@ -160,6 +187,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     Raises:
         RunError: the folder holds a run of another recipe.
         LaunchError, RecipeError, LogError, StoreError and others: before training starts.
+        TrainingError: a rank is lost, or a loss is not finite.
         PreemptedError: told to stop by SIGTERM or SIGUSR1; what was done is saved.
     """
     place(recipe.trainer)
@@ -175,11 +203,31 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     parts = build(recipe, run.folder)
     started = time.time()
     # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
-    resumes = run.last.is_file() and not fresh
-    parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if resumes else None)
+    _train(parts, None if fresh else _to_continue(run))
     if parts.trainer.is_global_zero:
         _write_result(run, parts, time.time() - started)
     return run
+
+
+def _to_continue(run: Run) -> SavedCheckpoint | None:
+    """What to go on from: as rank 0 finds it, which the others load too, so that they need only see that there is one.
+
+    Reading all that was saved once a rank to compare its hashes would be a burden on many nodes.
+    """
+    if is_first_process():
+        return newest_to_continue(run.checkpoints)
+    return next(iter(checkpoints_in(run.checkpoints)), None)
+
+
+def _train(parts: Parts, checkpoint: SavedCheckpoint | None) -> None:
+    trainer = parts.trainer
+    watch = next(c for c in trainer.callbacks if isinstance(c, RankWatch))  # type: ignore[attr-defined]
+    try:
+        trainer.fit(parts.module, parts.data, ckpt_path=None if checkpoint is None else checkpoint.state)
+    except Exception as error:
+        if watch.error is None:
+            raise
+        raise watch.error from error
 
 
 def ensure_store(recipe: Recipe) -> SequenceStore:
@@ -203,12 +251,12 @@ def ensure_store(recipe: Recipe) -> SequenceStore:
 
 def _write_result(run: Run, parts: Parts, seconds: float) -> None:
     trainer, module = parts.trainer, parts.module
-    best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoint))
+    best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, KeepCheckpoints)).best
     result = {
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "seconds_since_start": round(seconds, 1),
-        "best": None if best.best_model_score is None else {str(best.monitor): float(best.best_model_score)},
+        "best": None if best is None else {best.metric: best.value},
         "parameters": module.model.parameter_counts()._asdict(),
         "adapter_ranks": _adapter_ranks(module.model),
         "versions": versions(),

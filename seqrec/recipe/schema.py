@@ -13,7 +13,7 @@ from seqrec.logs import LogSettings
 from seqrec.models import ModelSettings
 from seqrec.settings import Settings
 from seqrec.stream import DataSettings
-from seqrec.training import OptimizerSettings, SelectionSettings
+from seqrec.training import FaultSettings, OptimizerSettings, SelectionSettings
 
 REFUSED_TRAINER_ARGUMENTS = {
     "accumulate_grad_batches": "follows from data.partitions and the number of ranks",
@@ -69,6 +69,7 @@ class Recipe(Settings):
     selection: SelectionSettings = Field(
         default_factory=SelectionSettings, description="Which checkpoint is the result, and when to stop."
     )
+    faults: FaultSettings = Field(default_factory=FaultSettings, description="What is done when something goes wrong.")
     trainer: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of Lightning's Trainer, by their own names."
     )

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -81,13 +82,30 @@ class SequenceStore:
         return units
 
     def read(self, unit: Unit, columns: Sequence[str] = ("items",)) -> Sequences:
-        """The sequences of one unit; ``columns`` among `items`, `timestamps`, `actions`."""
-        return from_table(self.read_table(unit, columns), unit.first_row)
+        """The sequences of one unit; ``columns`` among `items`, `timestamps`, `actions`.
+
+        Raises:
+            StoreError: the shard is damaged, or a row holds an item that the catalogue does not.
+        """
+        sequences = from_table(self.read_table(unit, columns), unit.first_row)
+        self._check_items(unit, sequences)
+        return sequences
 
     def read_table(self, unit: Unit, columns: Sequence[str]) -> pa.Table:
         """The named columns of one unit as an Arrow table."""
-        with reaching(self.path), self._open(self._shards[unit.shard]) as file:
-            return file.read_row_group(unit.row_group, columns=list(columns))
+        with reaching(self.path):
+            try:
+                with self._open(self._shards[unit.shard]) as file:
+                    return file.read_row_group(unit.row_group, columns=list(columns))
+            except (pa.ArrowException, OSError) as error:
+                if not is_local(self.path):
+                    raise  # the network's, more likely than the file's
+                raise StoreError(
+                    f"cannot read rows {unit.first_row:,} to {unit.first_row + unit.rows - 1:,} of the store",
+                    where=str(self.path / unit.shard),
+                    reason=" ".join(str(error).split()),
+                    do="copy the store again, or prepare it again",
+                ) from error
 
     def scan(self, columns: Sequence[str] = ("items",)) -> Iterator[Sequences]:
         """All sequences, a unit at a time, in row order."""
@@ -119,6 +137,20 @@ class SequenceStore:
                 do="for a user without a sequence pass `--history` (an empty one gives the popular items)",
             )
         return {user_id: found[user_id] for user_id in wanted}
+
+    def _check_items(self, unit: Unit, sequences: Sequences) -> None:
+        items, n_items = sequences.items, self.manifest.counts.items
+        # a column with nulls comes as floats; their NaN lies outside as well
+        if not len(items) or (items.min() >= 1 and items.max() <= n_items):
+            return
+        event = int(np.flatnonzero(~((items >= 1) & (items <= n_items)))[0])
+        row = int(np.searchsorted(sequences.offsets, event, side="right")) - 1
+        raise StoreError(
+            f"row {unit.first_row + row:,} of the store holds item {items[event]}, its catalogue 1 to {n_items:,}",
+            where=str(self.path / unit.shard),
+            event=f"{event - sequences.offsets[row]:,} of its sequence",
+            do="prepare the store again; it was not written by seqrec, or changed since",
+        )
 
     def _open(self, shard: Shard) -> pq.ParquetFile:
         # a footer describes all units of its shard: reading it again for each took a third of the time of a unit

@@ -1,35 +1,48 @@
 """The LightningModule, its callbacks, optimisers and checkpoints."""
 
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets, StepMetrics
-from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint
+from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint, weights_of
+from seqrec.training.faults import FaultSettings, NonfiniteLoss, limit_waiting
+from seqrec.training.folders import (
+    SavedCheckpoint,
+    best_of,
+    check_whole,
+    checkpoints_in,
+    newest_to_continue,
+    newest_whole,
+)
 from seqrec.training.module import VALIDATION_PREFIX, SequenceRecommender
 from seqrec.training.optimizer import OptimizerSettings
 from seqrec.training.preemption import StopOnSignal
-from seqrec.training.selection import (
-    BEST,
-    LAST,
-    BestCheckpoint,
-    LastCheckpoint,
-    SelectionSettings,
-    selection_callbacks,
-)
+from seqrec.training.rank_watch import RankWatch
+from seqrec.training.selection import KeepCheckpoints, SelectionSettings, selection_callbacks
+from seqrec.training.states import read_state
 
 __all__ = [
-    "BEST",
-    "LAST",
     "VALIDATION_PREFIX",
     "AllocateRanks",
     "AtomicCheckpointIO",
-    "BestCheckpoint",
+    "FaultSettings",
+    "KeepCheckpoints",
     "KeepPosition",
-    "LastCheckpoint",
+    "NonfiniteLoss",
     "OptimizerSettings",
+    "RankWatch",
+    "SavedCheckpoint",
     "SelectionSettings",
     "SequenceRecommender",
     "SettleBuckets",
     "StepMetrics",
     "StopOnSignal",
+    "best_of",
+    "check_whole",
+    "checkpoints_in",
+    "limit_waiting",
     "load_weights",
+    "newest_to_continue",
+    "newest_whole",
     "read_checkpoint",
+    "read_state",
     "selection_callbacks",
+    "weights_of",
 ]

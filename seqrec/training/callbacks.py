@@ -10,14 +10,13 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from peft import AdaLoraConfig, PeftModel
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.models import SequenceModel, allocate_ranks, allocator_state, load_allocator_state
 from seqrec.models.adapters import ADAPTER_NAME
 from seqrec.stream import SequenceDataModule, TrainingBatch
-from seqrec.training.collectives import gather_over_ranks
+from seqrec.training.collectives import RankSum, gather_over_ranks
 
 
 class KeepPosition(Callback):
@@ -173,7 +172,6 @@ class StepMetrics(Callback):
     """
 
     def __init__(self) -> None:
-        self._loss: Tensor | float = 0.0
         self._tokens = 0
         self._positions = 0
         self._since = 0.0
@@ -191,16 +189,16 @@ class StepMetrics(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: TrainingBatch, batch_idx: int
     ) -> None:
         self._positions += batch.inputs.numel()
-        self._loss = outputs["loss_sum"] + (self._loss if batch.micro_batch else 0.0)
         if batch.micro_batch + 1 < trainer.accumulate_grad_batches:
             return
         self._tokens += batch.step_tokens
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and trainer.global_step % every == 0:
-            figures = [float(self._loss), self._tokens, self._positions, _peak_memory_gib(pl_module.device)]
+            figures = [self._tokens, self._positions, _peak_memory_gib(pl_module.device)]
             of_ranks = gather_over_ranks(torch.tensor([figures], dtype=torch.float64, device=pl_module.device))
-            loss, tokens, positions, _ = of_ranks.sum(0).tolist()
-            pl_module.log("train_loss", loss / float(outputs["targets"]), prog_bar=True)
+            tokens, positions, _ = of_ranks.sum(0).tolist()
+            loss: RankSum = pl_module.step_loss  # type: ignore[assignment]
+            pl_module.log("train_loss", float(loss.wait() / outputs["targets"]), prog_bar=True)
             pl_module.log("tokens/s", tokens / (time.perf_counter() - self._since), prog_bar=True)
             pl_module.log("padding_share", 1 - tokens / positions)
             pl_module.log("peak_memory_gib", float(of_ranks[:, -1].max()))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seqrec.errors import RunError
 from seqrec.models import SequenceModel
+from seqrec.training.collectives import from_first_rank
 
 PREFIX = "model."  # of the SequenceModel inside the LightningModule
 
@@ -37,7 +38,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_checkpoint(path)
+        return read_checkpoint(from_first_rank(str(path)))  # rank 0 has seen that it is whole
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -87,5 +88,9 @@ def load_weights(model: SequenceModel, checkpoint: Mapping[str, Any]) -> None:
     holder = nn.Module()
     holder.model = model
     check_missing(checkpoint["state_dict"], holder)
-    weights: dict[str, Tensor] = {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()}
-    model.load_state_dict(weights, strict=False)
+    model.load_state_dict(weights_of(checkpoint), strict=False)
+
+
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint under the names that a `SequenceModel` gives them."""
+    return {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()}

@@ -82,5 +82,22 @@ def gather_ragged(values: Tensor, counts: Tensor) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
 
 
+def tell_ranks(text: str | None) -> dict[int, str]:
+    """What ranks have to tell, by rank, without those that have nothing; all of them meet here."""
+    told: list[str | None] = [text]
+    if _grouped():
+        told = [None] * dist.get_world_size()
+        dist.all_gather_object(told, text)
+    return {rank: said for rank, said in enumerate(told) if said is not None}
+
+
+def from_first_rank(text: str) -> str:
+    """What rank 0 says; all of them meet here."""
+    said = [text]
+    if _grouped():
+        dist.broadcast_object_list(said, 0)
+    return said[0]
+
+
 def _grouped() -> bool:
     return dist.is_available() and dist.is_initialized()

@@ -70,6 +70,8 @@ class SequenceRecommender(L.LightningModule):
         if (wanted := model.loss.negatives) is not None:
             self._sampler = NegativeSampler(wanted, len(model.item_vectors()), seed=seed, train_counts=train_counts)
         self._negatives: Negatives | None = None
+        self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
+        self._loss_sum: Tensor | float = 0.0
         if self._updates_rows:
             model.use_row_gradients()
             # DDP reads the name; `AverageRowGradients` does what it then does not
@@ -119,7 +121,13 @@ class SequenceRecommender(L.LightningModule):
         penalty = self.model.penalty()
         if penalty is not None:
             loss = loss + penalty
-        return {"loss": loss, "loss_sum": summed.detach(), "targets": targets, "stops": stops}  # type: ignore[return-value]
+        self._sum_loss(summed.detach(), batch)
+        return {"loss": loss, "targets": targets, "stops": stops}  # type: ignore[return-value]
+
+    def _sum_loss(self, summed: Tensor, batch: TrainingBatch) -> None:
+        self._loss_sum = summed.double() + (self._loss_sum if batch.micro_batch else 0.0)
+        last = batch.micro_batch + 1 == self.trainer.accumulate_grad_batches
+        self.step_loss = RankSum(self._loss_sum) if last else None  # while the backward pass runs
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         if len(batch.rows):

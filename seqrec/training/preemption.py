@@ -23,7 +23,7 @@ class StopOnSignal(Callback):
 
     The handler only raises a flag: a checkpoint saved in it would hold half a step, and a collective there would meet
     another one of the main program. The flag travels in the sum that each step makes anyway, and is read a step later,
-    so that no device is waited for. `LastCheckpoint` saves where `due` is true; the next step then does not begin.
+    so that no device is waited for. `KeepCheckpoints` saves where `due` is true; the next step then does not begin.
     """
 
     def __init__(self) -> None:

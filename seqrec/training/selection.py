@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps: the best on validation, with early stopping, and the latest to continue from."""
+"""Which checkpoints a run saves and keeps: the best on validation, with early stopping, and those to continue from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning.pytorch.trainer.states import TrainerFn
 from pydantic import Field
 
 from seqrec.settings import Settings
 from seqrec.stream import TrainingBatch
 from seqrec.training.callbacks import AllocateRanks
+from seqrec.training.folders import Best
 from seqrec.training.module import VALIDATION_PREFIX
 from seqrec.training.preemption import StopOnSignal
-
-BEST, LAST = "best", "last"
+from seqrec.training.saving import save
 
 Metric = Literal["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@5", "mrr@10", "mrr@20"]
 
@@ -30,48 +31,85 @@ class SelectionSettings(Settings):
     save_every_steps: int | None = Field(
         1000,
         ge=1,
-        description="Steps after which the checkpoint to continue from is saved within an epoch, beside its end; "
-        "null: only there.",
+        description="Steps after which a checkpoint is saved within an epoch, beside its end; null: only there.",
+    )
+    keep: int = Field(
+        2,
+        ge=1,
+        description="Newest checkpoints that are kept, beside the best; where the newest is damaged, a run goes on "
+        "from the one before.",
     )
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best checkpoint among those that are results: with AdaLoRA, those whose ranks are final."""
+class KeepCheckpoints(Checkpoint):
+    """Saves checkpoints to continue from, and keeps the newest and the best.
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if all(c.finished for c in trainer.callbacks if isinstance(c, AllocateRanks)):  # type: ignore[attr-defined]
-            super().on_validation_end(trainer, pl_module)
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint to continue from: saved at ends of epochs, and at ends of steps between.
+    Saved at ends of epochs, at ends of steps between, and after a validation that is the best so far; with AdaLoRA the
+    best is one whose ranks are final. Always between two steps and never before a validation that is due, so that
+    every checkpoint can be continued from: what is best is known after the validation, and saved by the epoch's end,
+    or before the next step.
 
     Args:
-        folder: where it lies.
+        folder: where they lie.
+        monitor: logged metric that decides which is best, the higher the better.
         every_steps: steps after the last save that make the next one due; None for ends of epochs only.
+        keep: newest ones to keep.
         stop: makes one due when training was told to stop.
     """
 
-    def __init__(self, folder: Path, *, every_steps: int | None, stop: StopOnSignal):
-        super().__init__(folder, LAST, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
+    def __init__(self, folder: Path, *, monitor: str, every_steps: int | None, keep: int, stop: StopOnSignal):
+        self.folder = folder
+        self.best: Best | None = None
+        self._monitor = monitor
         self._every_steps = every_steps
+        self._keep = keep
         self._stop = stop
+        self._saved_step = 0
+        self._best_is_due = False
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Saves now; all ranks at once, between two steps."""
+        self._best_is_due = False
+        self._saved_step = trainer.global_step
+        save(trainer, self.folder, best=self.best, keep=self._keep)
+        self._stop.saved()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
-        self._last_global_step_saved = trainer.global_step
+        self._saved_step = trainer.global_step
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: TrainingBatch, batch_idx: int
+    ) -> None:
+        if self._best_is_due:
+            self.save(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: TrainingBatch, batch_idx: int
     ) -> None:
         """Never within a step, whose gradients no checkpoint holds, nor before a validation, which would be lost."""
-        due = self._every_steps and trainer.global_step - self._last_global_step_saved >= self._every_steps
+        due = self._every_steps and trainer.global_step - self._saved_step >= self._every_steps
         if (due or self._stop.due) and batch.after != batch.position and not _validation_follows(trainer):
-            self._save_checkpoint(trainer, self.format_checkpoint_name({}))
+            self.save(trainer)
 
-    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
-        super()._save_checkpoint(trainer, filepath)
-        self._stop.saved()
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        allocators = (c for c in trainer.callbacks if isinstance(c, AllocateRanks))  # type: ignore[attr-defined]
+        fits = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if not fits or not all(allocator.finished for allocator in allocators):
+            return
+        value = float(trainer.callback_metrics[self._monitor])
+        if self.best is None or value > self.best.value:
+            self.best = Best(trainer.global_step, self._monitor, value)
+            self._best_is_due = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._best_is_due or self._saved_step != trainer.global_step:
+            self.save(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": None if self.best is None else self.best._asdict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = None if state_dict["best"] is None else Best(**state_dict["best"])
 
 
 def _validation_follows(trainer: L.Trainer) -> bool:
@@ -81,15 +119,14 @@ def _validation_follows(trainer: L.Trainer) -> bool:
 
 
 def selection_callbacks(settings: SelectionSettings, folder: Path) -> list[Callback]:
-    """Keeps the best and the latest checkpoint in ``folder``, and stops early or when told to."""
+    """Keeps the best and the newest checkpoints in ``folder``, and stops early or when told to."""
     monitor = VALIDATION_PREFIX + settings.metric
-    best = BestCheckpoint(
-        folder, BEST, monitor, mode="max", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=False
+    told = StopOnSignal()
+    checkpoints = KeepCheckpoints(
+        folder, monitor=monitor, every_steps=settings.save_every_steps, keep=settings.keep, stop=told
     )
-    stop_on_signal = StopOnSignal()
-    last = LastCheckpoint(folder, every_steps=settings.save_every_steps, stop=stop_on_signal)
     if settings.patience is None:
-        return [stop_on_signal, best, last]
+        return [told, checkpoints]
     # at the end of an epoch that `max_steps` cut short there is no metric, or only an old one
-    stop = EarlyStopping(monitor, patience=settings.patience, mode="max", check_on_train_epoch_end=False)
-    return [stop_on_signal, stop, best, last]
+    early = EarlyStopping(monitor, patience=settings.patience, mode="max", check_on_train_epoch_end=False)
+    return [told, early, checkpoints]

@@ -18,7 +18,8 @@ import pytest
 import torch
 import yaml
 
-from seqrec.recipe import build_data, parse_recipe
+from seqrec.recipe import Run, build_data, parse_recipe
+from seqrec.training import read_checkpoint
 
 from .command import run
 
@@ -78,7 +79,7 @@ class Workplace:
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
         """Of the end of training."""
-        checkpoint = torch.load(self.folder / "runs" / name / "checkpoints/last.ckpt", weights_only=True)
+        checkpoint = read_checkpoint(Run(self.folder / "runs" / name).last.state)
         assert checkpoint["global_step"] == EPOCHS * self.stream.n_steps
         return checkpoint["state_dict"]
 

@@ -45,8 +45,8 @@ def test_a_few_steps_on_a_twin_of_its_data(path: Path, shop_log: Path, tmp_path:
     run = fit(recipe, runs=tmp_path / "runs")
     assert run.result is not None
     assert run.result["steps"] == 2
-    assert (run.best.is_file(), run.last.is_file()) == (True, True)
-    assert_restorable(run.recipe, run.best)
+    assert run.last.step == run.result["steps"]
+    assert_restorable(run.recipe, run.best.state)
 
 
 def assert_restorable(recipe: Recipe, checkpoint: Path) -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from seqrec.recipe import Run
+from seqrec.training import read_checkpoint
+
 from .command import run, seqrec
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return read_checkpoint(Run(run).last.state)["state_dict"]
 
 
 @pytest.mark.parametrize("adapter", [None, {"kind": "adalora", "initial_rank": 4, "target_rank": 2, "interval": 1}])
@@ -129,6 +132,7 @@ def test_changed_recipe_is_refused_by_name(write_recipe: Callable[..., Path], tm
 def test_finished_run_is_left_alone(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     recipe = write_recipe()
     seqrec("fit", recipe, cwd=tmp_path)
-    before = (tmp_path / "runs/tiny/checkpoints/last.ckpt").stat().st_mtime_ns
+    state = Run(tmp_path / "runs/tiny").last.state
+    before = state.stat().st_mtime_ns
     seqrec("fit", recipe, cwd=tmp_path)
-    assert (tmp_path / "runs/tiny/checkpoints/last.ckpt").stat().st_mtime_ns == before
+    assert state.stat().st_mtime_ns == before

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from seqrec.errors import StoreError, UnknownIdError
@@ -105,3 +106,31 @@ def test_another_format_version_and_missing_shards_are_refused(make_store: MakeS
     (store.path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(StoreError, match="format version 99, this seqrec reads 1 to 2"):
         SequenceStore(store.path)
+
+
+@pytest.mark.parametrize("bad", [9, 0, -1])
+def test_a_row_with_an_item_outside_the_catalogue_is_named(make_store: MakeStore, bad: int) -> None:
+    store = make_store(ITEMS, per_unit=2)
+    shard = store.path / "shards/part-00000.parquet"
+    table = pq.read_table(shard)
+    changed = pa.array([*ITEMS[:2], [3, bad], ITEMS[3]], table.schema.field("items").type)
+    table = table.set_column(table.schema.get_field_index("items"), table.schema.field("items"), changed)
+    pq.write_table(table, shard, row_group_size=2)
+    assert len(store.read(store.units[0])) == 2
+    with pytest.raises(
+        StoreError, match=rf"(?s)part-00000\.parquet: row 2 of the store holds item {bad},.*event: 1 of"
+    ):
+        store.read(store.units[1])
+
+
+def test_a_damaged_shard_is_named_with_its_rows(make_store: MakeStore) -> None:
+    store = make_store(ITEMS, per_unit=2)
+    shard = store.path / "shards/part-00000.parquet"
+    damaged = bytearray(shard.read_bytes())
+    footer = len(damaged) - 8 - int.from_bytes(damaged[-8:-4], "little")
+    damaged[4:footer] = bytes(footer - 4)
+    shard.write_bytes(damaged)
+    with pytest.raises(
+        StoreError, match=r"(?s)part-00000\.parquet: cannot read rows 0 to 1 of the store.*copy the store"
+    ):
+        store.read(store.units[0])

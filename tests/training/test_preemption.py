@@ -9,11 +9,11 @@ from typing import Any
 
 import lightning as L
 import pytest
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from seqrec.errors import PreemptedError
 from seqrec.recipe import Recipe, build, parse_recipe
+from seqrec.training import best_of, checkpoints_in
 from seqrec.training.preemption import SIGNALS
 
 
@@ -36,8 +36,8 @@ def recipe(recipe_values: dict[str, Any], store_in_units: Path) -> Recipe:
     return parse_recipe(values | {"loggers": []}, where="test")
 
 
-def checkpoint(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+def saved_steps(folder: Path) -> list[int]:
+    return [checkpoint.step for checkpoint in checkpoints_in(folder / "checkpoints")]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -51,7 +51,7 @@ def test_a_signal_ends_training_at_a_step_with_a_checkpoint(
     with pytest.raises(PreemptedError, match="saved after step 5\n") as error:
         trainer.fit(module, data)
     assert error.value.exit_code == 75
-    assert checkpoint(tmp_path)["global_step"] == 5
+    assert saved_steps(tmp_path) == [5]
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
@@ -62,8 +62,10 @@ def test_a_validation_is_not_lost(recipe: Recipe, tmp_path: Path) -> None:
     trainer.callbacks.append(Send(signal.SIGTERM, n_steps - 3))
     with pytest.raises(PreemptedError, match=f"saved after step {n_steps}\n"):
         trainer.fit(module, data)
-    assert checkpoint(tmp_path)["epoch"] == 0
-    assert (tmp_path / "checkpoints/best.ckpt").exists()
+    assert saved_steps(tmp_path) == [n_steps]
+    best = best_of(tmp_path / "checkpoints")
+    assert best is not None
+    assert best.step == n_steps
 
 
 def test_a_run_that_ends_first_has_ended(recipe: Recipe, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_run_of_rows_goes_on_with_the_weights_and_averages_of_one_that_was_not
     recipe = recipe_of(recipe_values, name="stopped")
     run = fit_until(build_data(recipe).training.n_steps + 1, recipe, runs=tmp_path)
     fit(recipe, runs=tmp_path)
-    one, other = (read_checkpoint(r.last) for r in (whole, run))
+    one, other = (read_checkpoint(r.last.state) for r in (whole, run))
     for name, weight in one["state_dict"].items():
         assert torch.equal(other["state_dict"][name], weight), name
     states = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (one, other)]

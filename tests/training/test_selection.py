@@ -9,8 +9,9 @@ import lightning as L
 import pytest
 import torch
 
+from seqrec.errors import RunError
 from seqrec.recipe import build, build_data, build_recipe_model, fit, parse_recipe
-from seqrec.training import BestCheckpoint, LastCheckpoint, OptimizerSettings, SequenceRecommender, read_checkpoint
+from seqrec.training import KeepCheckpoints, OptimizerSettings, SequenceRecommender, read_checkpoint
 
 from .interrupted import fit_until
 
@@ -37,8 +38,9 @@ def test_training_may_end_before_its_first_validation(recipe_values: dict[str, A
     )
     assert run.result is not None
     assert (run.result["steps"], run.result["best"]) == (2, None)
-    assert run.last.is_file()
-    assert not run.best.is_file()
+    assert run.last.step == 2
+    with pytest.raises(RunError, match="no checkpoint yet"):
+        _ = run.best
 
 
 def test_the_checkpoint_to_continue_from_is_saved_between_steps(
@@ -46,24 +48,25 @@ def test_the_checkpoint_to_continue_from_is_saved_between_steps(
 ) -> None:
     """With two micro-batches a step and validations within the epoch: neither is cut in two, also after a restart."""
     saved: list[tuple[int, int]] = []
-    save = LastCheckpoint._save_checkpoint
+    save = KeepCheckpoints.save
 
-    def record(self: LastCheckpoint, trainer: L.Trainer, filepath: str) -> None:
-        saved.append((trainer.global_step, trainer.fit_loop.epoch_loop.batch_progress.current.ready))
-        save(self, trainer, filepath)
+    def record(self: KeepCheckpoints, trainer: L.Trainer) -> None:
+        saved.append((trainer.global_step, trainer.fit_loop.epoch_loop.batch_progress.current.processed))
+        save(self, trainer)
 
-    monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", record)
+    monkeypatch.setattr(KeepCheckpoints, "save", record)
     data = {"store": str(store_in_units), "partitions": 2, "step_tokens": 75}
     values = recipe_values | {
         "data": recipe_values["data"] | data,
         "selection": {"patience": None, "save_every_steps": 4},
+        "optimizer": {"lr": 1e-12},  # the first validation stays the best
         "trainer": recipe_values["trainer"] | {"val_check_interval": 8},  # micro-batches: after steps 4, 8, …
     }
     recipe = parse_recipe(values, where="test")
     n = build_data(recipe).training.n_steps
     assert n > 9
     fit_until(n + 6, recipe, runs=tmp_path)
-    within = [*range(5, n, 4)]  # a validation follows step 4
+    within = [4, *range(9, n, 4)]  # a validation follows step 4, and is in the checkpoint; another follows step 8
     assert saved == [(step, 2 * step) for step in [*within, n]] + [(n + 5, 10)]
     saved.clear()
     fit(recipe, runs=tmp_path)
@@ -79,20 +82,10 @@ def test_training_stops_after_validations_without_a_new_best(recipe_values: dict
     run = fit(parse_recipe(values, where="test"), runs=tmp_path)
     assert run.result is not None
     assert run.result["epochs"] == 3
-    assert read_checkpoint(run.best)["epoch"] == 0
+    assert run.best.step * 3 == run.result["steps"]
 
 
-def test_with_adalora_the_best_is_chosen_among_final_ranks(
-    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved: list[int] = []
-    save = BestCheckpoint._save_checkpoint
-
-    def record(self: BestCheckpoint, trainer: L.Trainer, filepath: str) -> None:
-        saved.append(trainer.global_step)
-        save(self, trainer, filepath)
-
-    monkeypatch.setattr(BestCheckpoint, "_save_checkpoint", record)
+def test_with_adalora_the_best_is_chosen_among_final_ranks(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     adapter = {"kind": "adalora", "initial_rank": 4, "target_rank": 2, "interval": 1, "final": 0.5}
     model = {"items": {"width": 16}, "head": {"kind": "masked_item"}, "adapter": adapter,
              "backbone": {"kind": "bert", "layers": 1, "heads": 2, "width": 16, "trainable": False}}  # fmt: skip
@@ -106,8 +99,7 @@ def test_with_adalora_the_best_is_chosen_among_final_ranks(
     recipe = parse_recipe(values, where="test")
     total = build(recipe, tmp_path / "parts").module.total_steps
     run = fit(recipe, runs=tmp_path)
-    assert saved
-    assert min(saved) >= total - int(0.5 * total) > total // 4
+    assert run.best.step >= total - int(0.5 * total) > total // 4
     ranks = run.result["adapter_ranks"]  # type: ignore[index]
     assert len(ranks) == 6  # query, key, value and three dense layers
     assert sum(ranks.values()) == 2 * len(ranks)
@@ -124,9 +116,9 @@ def test_an_adapter_run_goes_on_from_a_checkpoint_without_its_backbone(
     whole = fit(parse_recipe(values | {"name": "whole"}, where="test"), runs=tmp_path)
     recipe = parse_recipe(values | {"name": "stopped"}, where="test")
     run = fit_until(build_data(recipe).training.n_steps + 1, recipe, runs=tmp_path)
-    assert run.last.stat().st_size < 8_000_000
+    assert run.last.state.stat().st_size < 8_000_000
     fit(recipe, runs=tmp_path)
-    one, other = (read_checkpoint(r.last)["state_dict"] for r in (whole, run))
+    one, other = (read_checkpoint(r.last.state)["state_dict"] for r in (whole, run))
     assert one.keys() == other.keys()
     for name, weight in one.items():
         torch.testing.assert_close(other[name], weight, rtol=0, atol=0, msg=name)
