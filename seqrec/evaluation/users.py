@@ -12,26 +12,30 @@ from seqrec.stream import EvaluationBatch
 CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
 
 
-def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int) -> Ranked:
+def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int, in_parts: bool = True) -> Ranked:
     """Ranks every item for the users of a batch, or recommends where it has no targets.
 
     Args:
         model: in evaluation mode.
         batch: histories, and targets if any, on the model's device.
         k: length of the lists.
+        in_parts: whether a batch may take several forward passes, which ranks that meet in them must not.
     """
-    scorer = DotScorer(_user_vectors(model, batch), model.item_vectors())
+    rows = _rows_of_a_pass(batch) if in_parts else len(batch.lengths)
+    scorer = DotScorer(_user_vectors(model, batch, rows), model.item_vectors())
     seen = None
     if batch.seen_offsets is not None and batch.seen_items is not None:
         seen = ItemLists(batch.seen_offsets, batch.seen_items)
     return rank(scorer, k=k, targets=batch.targets, seen=seen)
 
 
-def _user_vectors(model: SequenceModel, batch: EvaluationBatch) -> Tensor:
+def _rows_of_a_pass(batch: EvaluationBatch) -> int:
+    if batch.lengths.device.type != "cpu" or batch.items.numel() <= CPU_TOKENS:
+        return len(batch.lengths)
+    return max(1, CPU_TOKENS // batch.items.shape[1])
+
+
+def _user_vectors(model: SequenceModel, batch: EvaluationBatch, rows: int) -> Tensor:
     """float (B, D); rows come shortest first, so that parts of a batch also need less padding than the whole."""
-    lengths = batch.lengths
-    if lengths.device.type != "cpu" or batch.items.numel() <= CPU_TOKENS:
-        return model.user_vectors(batch.items, lengths)
-    rows = max(1, CPU_TOKENS // batch.items.shape[1])
-    parts = zip(torch.split(batch.items, rows), torch.split(lengths, rows), strict=True)
+    parts = zip(torch.split(batch.items, rows), torch.split(batch.lengths, rows), strict=True)
     return torch.cat([model.user_vectors(items[:, : int(part.max())], part) for items, part in parts])

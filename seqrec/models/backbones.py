@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seqrec.models.dropout import key_dropout
 
@@ -66,6 +67,10 @@ class Backbone(nn.Module):
         mask = None if self.causal else _attention_mask(lengths, vectors.shape[1])
         hidden: Tensor = self.model(inputs_embeds=vectors, attention_mask=mask, use_cache=False).last_hidden_state
         return hidden
+
+    def blocks(self) -> list[nn.Module]:
+        """The layers that repeat, from the input on: what Hugging Face recomputes as one."""
+        return [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
     def restorable_keys(self) -> frozenset[str]:
         """Names, as in `state_dict`, of the weights and buffers of a base that is pretrained and wholly frozen.

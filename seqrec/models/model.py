@@ -94,7 +94,7 @@ class SequenceModel(nn.Module):
         """
         self.backbone.dropout_keys.rows = dropout_keys
         real = targets != PAD
-        hidden = self(inputs, lengths)[real]
+        hidden = self.forward(inputs, lengths)[real]  # a strategy's hooks are around this method, not around `forward`
         loss: Tensor = self.loss(hidden, targets[real], self.items.weight, negatives)
         return loss
 
@@ -127,8 +127,8 @@ class SequenceModel(nn.Module):
             float (B, D).
         """
         inputs, lengths = self.head.query(items, lengths)
-        last: Tensor = self(inputs, lengths)[torch.arange(len(lengths), device=lengths.device), lengths - 1]
-        return last
+        hidden = self.forward(inputs, lengths)  # as in `training_loss`
+        return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
     def item_vectors(self) -> Tensor:
         """float (N, D): row i - 1 scores item i."""

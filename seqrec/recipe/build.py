@@ -27,6 +27,7 @@ from seqrec.training import (
     limit_waiting,
     selection_callbacks,
 )
+from seqrec.training.strategies import build_strategy
 
 RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
 
@@ -103,6 +104,7 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
     }
     if arguments["enable_progress_bar"]:
         callbacks.append(_Bar(leave=True))
+    arguments["strategy"] = build_strategy(arguments.get("strategy", "auto"))
     trainer = L.Trainer(
         **arguments,
         callbacks=callbacks,

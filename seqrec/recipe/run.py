@@ -18,10 +18,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import yaml
 from peft import PeftModel
 
-from seqrec.errors import RunError
+from seqrec.errors import RunError, SeqrecError
 from seqrec.logs import prepare
 from seqrec.models import SequenceModel, rank_pattern
 from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
@@ -35,6 +36,7 @@ from seqrec.training import (
     RankWatch,
     SavedCheckpoint,
     best_of,
+    check_can_continue,
     checkpoints_in,
     load_weights,
     newest_to_continue,
@@ -44,8 +46,8 @@ from seqrec.training import (
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_SAVING = {"selection.save_every_steps", "selection.keep", "faults.timeout_s"}
-_FREE = frozenset({"loggers", "data.cache", "data.prefetch_threads"} | _SAVING) | {
+_SAVING = {"selection.save_every_steps", "selection.keep"}
+_FREE = frozenset({"loggers", "faults", "data.cache", "data.prefetch_threads"} | _SAVING) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
@@ -203,19 +205,22 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     parts = build(recipe, run.folder)
     started = time.time()
     # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
-    _train(parts, None if fresh else _to_continue(run))
+    _train(parts, None if fresh else _to_continue(run, parts.trainer))
     if parts.trainer.is_global_zero:
         _write_result(run, parts, time.time() - started)
     return run
 
 
-def _to_continue(run: Run) -> SavedCheckpoint | None:
+def _to_continue(run: Run, trainer: L.Trainer) -> SavedCheckpoint | None:
     """What to go on from: as rank 0 finds it, which the others load too, so that they need only see that there is one.
 
     Reading all that was saved once a rank to compare its hashes would be a burden on many nodes.
     """
     if is_first_process():
-        return newest_to_continue(run.checkpoints)
+        newest = newest_to_continue(run.checkpoints)
+        if newest is not None:
+            check_can_continue(newest, trainer)
+        return newest
     return next(iter(checkpoints_in(run.checkpoints)), None)
 
 
@@ -225,9 +230,20 @@ def _train(parts: Parts, checkpoint: SavedCheckpoint | None) -> None:
     try:
         trainer.fit(parts.module, parts.data, ckpt_path=None if checkpoint is None else checkpoint.state)
     except Exception as error:
-        if watch.error is None:
+        told = watch.error or _cause(error)
+        if told is None:
             raise
-        raise watch.error from error
+        raise told from error
+
+
+def _cause(error: BaseException) -> SeqrecError | None:
+    """What went wrong first: loggers that are closed on a full disk fail as well, and would hide it."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, SeqrecError):
+            return link
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def ensure_store(recipe: Recipe) -> SequenceStore:

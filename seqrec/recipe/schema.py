@@ -14,6 +14,7 @@ from seqrec.models import ModelSettings
 from seqrec.settings import Settings
 from seqrec.stream import DataSettings
 from seqrec.training import FaultSettings, OptimizerSettings, SelectionSettings
+from seqrec.training.strategies import family_of
 
 REFUSED_TRAINER_ARGUMENTS = {
     "accumulate_grad_batches": "follows from data.partitions and the number of ranks",
@@ -87,5 +88,6 @@ class Recipe(Settings):
                 raise ValueError(f"no Trainer argument `{name}`" + (f"; did you mean `{near}`?" if near else ""))
         if not any(isinstance(value := arguments.get(n), int) and value > 0 for n in ("max_epochs", "max_steps")):
             raise ValueError("`max_epochs` or `max_steps` must say how long to train")
+        family_of(arguments.get("strategy", "auto"))
         # null means without a limit, as it does for max_epochs; Lightning spells that -1 for steps
         return {name: value for name, value in arguments.items() if (name, value) != ("max_steps", None)}

@@ -99,8 +99,10 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         return self.plan.n_batches
 
     def loader(self, rank: int, world_size: int) -> DataLoader[EvaluationBatch]:
-        """A rank's batches; one without users for a rank that has none, since Lightning refuses empty loaders."""
-        return self.loader_of(self.plan.batches_of(rank, world_size))
+        """A rank's batches; as many on every rank, by one without users where there are fewer."""
+        numbers = self.plan.batches_of(rank, world_size)
+        missing = -(-self.plan.n_batches // world_size) - len(numbers)
+        return self.loader_of([*numbers, *[_NO_BATCH] * missing])
 
     def loader_of(self, numbers: Sequence[int]) -> DataLoader[EvaluationBatch]:
         """The batches of these numbers, in this order; one without users where there are none."""

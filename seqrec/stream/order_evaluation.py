@@ -16,8 +16,8 @@ from seqrec.stream.order_windows import MIN_SLOTS, Window, cut, locate, number
 class EvaluationPlan:
     """Batches 0..n_batches - 1, of which each rank takes a run, so that it reads its share of the windows only.
 
-    Ranks differ by one batch at most, so nothing in `forward` may wait for other ranks, and metric states are summed at
-    the end. Where `forward` does wait (FSDP2), ranks with fewer batches need an empty one.
+    Ranks differ by one batch at most; the loader gives those with fewer an empty one. Metric states are summed at the
+    end.
 
     Attributes:
         windows: units in the store's order; their slots are the batches.

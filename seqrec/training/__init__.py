@@ -2,6 +2,7 @@
 
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets, StepMetrics
 from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint, weights_of
+from seqrec.training.continuing import check_can_continue
 from seqrec.training.faults import FaultSettings, NonfiniteLoss, limit_waiting
 from seqrec.training.folders import (
     SavedCheckpoint,
@@ -35,6 +36,7 @@ __all__ = [
     "StepMetrics",
     "StopOnSignal",
     "best_of",
+    "check_can_continue",
     "check_whole",
     "checkpoints_in",
     "limit_waiting",

@@ -23,6 +23,7 @@ from seqrec.training.collectives import RankSum
 from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
+from seqrec.training.strategies import Fsdp2Strategy, forward_gathers, loss_factor
 
 VALIDATION_PREFIX = "val/"
 
@@ -85,6 +86,10 @@ class SequenceRecommender(L.LightningModule):
         callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
         return [*callbacks, AverageRowGradients(self.model.items.weight)] if self._updates_rows else callbacks
 
+    def configure_model(self) -> None:
+        if isinstance(self.trainer.strategy, Fsdp2Strategy):
+            self.trainer.strategy.shard(self.model)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = build_optimizer(self.optimizer_settings, self.parameters())
         schedule = build_schedule(self.optimizer_settings, optimizer, self.total_steps)
@@ -116,13 +121,13 @@ class SequenceRecommender(L.LightningModule):
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
         summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys)
         targets, stops = self._step_sums.wait()
-        # DDP divides gradients by the world size and Lightning by the micro-batches of a step
-        loss = summed * (self.trainer.world_size * self.trainer.accumulate_grad_batches / targets)
+        loss = summed * (loss_factor(self.trainer) / targets)
         penalty = self.model.penalty()
         if penalty is not None:
             loss = loss + penalty
         self._sum_loss(summed.detach(), batch)
-        return {"loss": loss, "targets": targets, "stops": stops}  # type: ignore[return-value]
+        outputs = {"loss": loss, "loss_sum": summed.detach(), "targets": targets, "stops": stops}
+        return outputs  # type: ignore[return-value]
 
     def _sum_loss(self, summed: Tensor, batch: TrainingBatch) -> None:
         self._loss_sum = summed.double() + (self._loss_sum if batch.micro_batch else 0.0)
@@ -130,10 +135,14 @@ class SequenceRecommender(L.LightningModule):
         self.step_loss = RankSum(self._loss_sum) if last else None  # while the backward pass runs
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        gathers = forward_gathers(self.trainer.strategy)
         if len(batch.rows):
-            ranked = rank_users(self.model, batch, k=max(self.ranks.cutoffs))
+            ranked = rank_users(self.model, batch, k=max(self.ranks.cutoffs), in_parts=not gathers)
             assert ranked.target_rank is not None  # there are targets
             self.ranks.update(ranked.target_rank)
+        elif gathers:
+            one = torch.ones(1, 1, dtype=torch.long, device=self.device)
+            self.model.user_vectors(one, one[0])
 
     def on_validation_epoch_end(self) -> None:
         metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}
@@ -146,6 +155,9 @@ class SequenceRecommender(L.LightningModule):
         checkpoint["seqrec"] = {"total_steps": self.total_steps}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_missing(checkpoint["state_dict"], self)
+        state = checkpoint.get("state_dict")
+        if state is None:  # a strategy that shards has loaded the weights itself
+            return
+        check_missing(state, self)
         # Lightning loads weights before its precision plugin converts the module: float64 would be rounded to float32
-        self.to(checkpoint["state_dict"]["model.items.weight"].dtype)
+        self.to(state["model.items.weight"].dtype)

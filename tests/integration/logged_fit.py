@@ -2,6 +2,9 @@
 
 CONSUMED: folder for one file a process, with a line for each micro-batch as soon as it is trained on.
 KILL: RANK:STEP:MICRO_BATCH, where that rank of the run gets SIGKILL; ranks may be several, as 0,1:12:0.
+FAULT: KIND:STEP, what happens to rank 0 from that step on: `torn` is SIGKILL when a checkpoint's state is half written,
+    `unnamed` when all of it is written but the name, `named` just after; `full` is a disk without room for a
+    checkpoint; `nan` a loss that is NaN, in that step alone.
 HOLD: STEP, where the run waits until rank 0 is told to stop, or killed, or CONSUMED holds a file `go-on`.
 """
 
@@ -10,6 +13,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -18,10 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
+import seqrec.training.saving as saving
 from seqrec.cli import main
+from seqrec.models import SequenceModel
 from seqrec.stream import TrainingBatch
-from seqrec.training import StepMetrics
+from seqrec.training import SequenceRecommender, StepMetrics
 
 
 class LoggedMetrics(StepMetrics):
@@ -51,7 +58,51 @@ class LoggedMetrics(StepMetrics):
                 time.sleep(0.05)
 
 
+def break_saving(kind: str, step: int) -> None:
+    """Puts the fault into the place where it would happen."""
+    begin, commit = saving.begin, saving.commit
+
+    def begin_and_fail(folder: Path, at: int) -> Path:
+        temporary = begin(folder, at)
+        if at >= step and kind == "full":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        if at >= step and kind == "torn":
+            (temporary / "state").write_bytes(b"half of it")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return temporary
+
+    def commit_and_fail(temporary: Path, record: saving.Record) -> Any:
+        if record.step >= step and kind == "unnamed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        committed = commit(temporary, record)
+        if record.step >= step and kind == "named":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return committed
+
+    saving.begin, saving.commit = begin_and_fail, commit_and_fail
+
+
+def break_loss(step: int) -> None:
+    """Makes this rank's loss NaN in one step."""
+    train, loss = SequenceRecommender.training_step, SequenceModel.training_loss
+    factor = 1.0
+
+    def training_step(self: SequenceRecommender, batch: TrainingBatch, batch_idx: int) -> torch.Tensor:
+        nonlocal factor
+        factor = torch.nan if self.trainer.global_step == step else 1.0
+        return train(self, batch, batch_idx)
+
+    def training_loss(self: SequenceModel, *arguments: Any) -> torch.Tensor:
+        return factor * loss(self, *arguments)
+
+    SequenceRecommender.training_step = training_step  # type: ignore[method-assign]
+    SequenceModel.training_loss = training_loss  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
     # the name `seqrec.recipe.build` is that of a function too
     importlib.import_module("seqrec.recipe.build").StepMetrics = LoggedMetrics  # type: ignore[attr-defined]
+    kind, _, at = os.environ.get("FAULT", "").partition(":")
+    if kind and os.environ.get("LOCAL_RANK", "0") == "0":
+        break_loss(int(at)) if kind == "nan" else break_saving(kind, int(at))
     sys.exit(main())

@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from seqrec.recipe import build_data, parse_recipe, training_curve
 
 from .command import seqrec
-from .test_exact import SCRIPT
 from .wandb_file import logged_steps
+from .workplace import SCRIPT
 
 FIGURES = {"train_loss", "tokens/s", "padding_share", "peak_memory_gib", "val/ndcg@10"}
 

@@ -25,8 +25,9 @@ def test_batches_are_the_same_at_any_number_of_ranks(evaluation: Evaluation) -> 
     assert users == sorted(set(users))
     assert len(users) == evaluation().counts.users
     for world_size in (2, 3, 4):
-        shared = [batch for rank in range(world_size) for batch in rows_of(evaluation(), rank, world_size)]
-        assert sorted(shared) == sorted(alone)
+        ranks = [rows_of(evaluation(), rank, world_size) for rank in range(world_size)]
+        assert sorted(batch for batches in ranks for batch in batches if batch) == sorted(alone)
+        assert {len(batches) for batches in ranks} == {-(-len(alone) // world_size)}  # where all of them meet
 
 
 def test_a_rank_without_batches_gets_an_empty_one(evaluation: Evaluation) -> None:

@@ -7,15 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from seqrec.launcher import FILES
 
-from ..test_exact import SCRIPT, Workplace, each_row_once, equal
+from ..workplace import SCRIPT, Workplace, check_equal
 from . import require
 from .hosts import Host, missing, two_hosts
 
@@ -55,7 +54,13 @@ class Job:
         meeting = f"--rdzv-endpoint={self._hosts[0].address}:29400"
         words = [*options, meeting, "--rdzv-conf=last_call_timeout=2"]
         for host, own in zip(self._hosts, ({"HOLD": hold}, {"KILL": kill}), strict=True):
-            command = [*words, f"--local-addr={host.address}", "recipe.yaml", f"name={self._name}"]
+            command = [
+                *words,
+                f"--local-addr={host.address}",
+                "recipe.yaml",
+                f"name={self._name}",
+                f"faults.timeout_s={TIMEOUT_S}",
+            ]
             self.processes.append(
                 host.start(
                     [str(FILES / "torchrun.sh"), *command],
@@ -87,16 +92,8 @@ def hosts() -> Iterator[tuple[Host, Host]]:
 
 
 @pytest.fixture
-def place(recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path) -> Workplace:
-    backbone = recipe_values["model"]["backbone"] | {"dropout": 0.2}
-    values = recipe_values | {
-        "data": recipe_values["data"] | {"store": str(store_in_units), "partitions": 2, "step_tokens": 150},
-        "model": recipe_values["model"] | {"backbone": backbone},
-        "selection": {"patience": None, "save_every_steps": 3},
-        "faults": {"timeout_s": TIMEOUT_S},
-        "trainer": {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1},
-    }
-    return Workplace(tmp_path, values)
+def place(make: Callable[..., Workplace]) -> Workplace:
+    return make(2)
 
 
 def test_a_process_that_is_killed_restarts_all_and_the_weights_are_the_same(
@@ -110,9 +107,9 @@ def test_a_process_that_is_killed_restarts_all_and_the_weights_are_the_same(
     first, second = place.starts("killed")
     assert {line["rank"] for line in first} == {line["rank"] for line in second} == {0, 1}
     assert place.stream.n_steps < min(line["step"] for line in second) <= max(line["step"] for line in first)
-    each_row_once(place, "killed")
+    place.check_each_row_once("killed")
     place.fit("whole", 2)
-    equal(place.weights("whole"), place.weights("killed"))
+    check_equal(place.weights("whole"), place.weights("killed"))
 
 
 def test_a_host_that_is_lost_is_named_and_the_other_goes_on(hosts: tuple[Host, Host], place: Workplace) -> None:
@@ -135,5 +132,5 @@ def test_a_host_that_is_lost_is_named_and_the_other_goes_on(hosts: tuple[Host, H
     assert job.processes[1].wait(120) != 0
     job.group_starts()
     assert {line["rank"] for line in place.starts("alone")[1]} == {0}
-    each_row_once(place, "alone")
+    place.check_each_row_once("alone")
     place.weights("alone")

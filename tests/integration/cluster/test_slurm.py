@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from seqrec.launcher import FILES
 
-from ..test_exact import SCRIPT, Workplace, each_row_once, equal
+from ..workplace import SCRIPT, Workplace, check_equal
 from . import require
 from .slurm import Slurm, missing, slurm
 
@@ -35,17 +34,9 @@ def cluster(tmp_path: Path) -> Iterator[Slurm]:
 
 
 def test_jobs_that_are_stopped_in_mid_epoch_resume_by_themselves_and_end_with_the_same_bits(
-    cluster: Slurm, recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path
+    cluster: Slurm, make: Callable[..., Workplace], tmp_path: Path
 ) -> None:
-    backbone = recipe_values["model"]["backbone"] | {"dropout": 0.2}
-    values = recipe_values | {
-        "data": recipe_values["data"] | {"store": str(store_in_units), "step_tokens": 150},
-        "model": recipe_values["model"] | {"backbone": backbone},
-        "selection": {"patience": None},
-        "trainer": {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1},
-    }
-    (tmp_path / "work").mkdir()
-    place = Workplace(tmp_path / "work", values)
+    place = make(1)
     hold = place.stream.n_steps + 4
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/seqrec").write_text(SEQREC)
@@ -72,7 +63,7 @@ def test_jobs_that_are_stopped_in_mid_epoch_resume_by_themselves_and_end_with_th
     cluster.run("scontrol", "update", f"JobId={limited}", "TimeLimit=10")
     cluster.wait(limited, requeued, f"{whole}_1", seconds=240)
 
-    each_row_once(place, "tiny-seed1")
+    place.check_each_row_once("tiny-seed1")
     for name, job in (("requeued", requeued), ("limited", limited)):
         assert cluster.state(job)["Restarts"] == "1"
         output = (place.folder / f"seqrec-{job}.out").read_text()
@@ -81,8 +72,8 @@ def test_jobs_that_are_stopped_in_mid_epoch_resume_by_themselves_and_end_with_th
         assert {line["rank"] for line in first} == {line["rank"] for line in second} == {0, 1}
         # it went on within the epoch, where the first start had stopped, and did nothing twice
         assert place.stream.n_steps < min(line["step"] for line in second) == 1 + max(line["step"] for line in first)
-        each_row_once(place, name)
-        equal(place.weights("tiny-seed1"), place.weights(name))
+        place.check_each_row_once(name)
+        check_equal(place.weights("tiny-seed1"), place.weights(name))
 
 
 def held(place: Workplace, name: str, *, step: int) -> None:

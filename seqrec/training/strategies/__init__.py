@@ -1,0 +1,17 @@
+"""How training is shared between processes: strategies by name, and what works with each."""
+
+from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
+from seqrec.training.strategies.registry import FAMILIES, Family, build_strategy, family_of
+from seqrec.training.strategies.traits import forward_gathers, loss_factor
+from seqrec.training.strategies.zero import ZeroStrategy
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Fsdp2Strategy",
+    "ZeroStrategy",
+    "build_strategy",
+    "family_of",
+    "forward_gathers",
+    "loss_factor",
+]

@@ -1,0 +1,79 @@
+"""Weights, gradients and optimiser states in shards: torch's FSDP2, through Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
+
+from seqrec.models import SequenceModel
+
+
+class Fsdp2Strategy(ModelParallelStrategy):
+    """Each block of the backbone is a group of shards that is gathered while it computes; the rest is another group.
+
+    Blocks are what Hugging Face itself recomputes as one. A rank gathers a block's weights once forward and once
+    backward, and the item table once a pass. Gradients are reduced once a step, so that with several micro-batches a
+    rank holds whole gradients between them.
+
+    Args:
+        offload: keep shards and optimizer states in the host's memory.
+    """
+
+    def __init__(self, *, offload: bool = False):
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=True)
+        self._offload = offload
+
+    def setup_environment(self) -> None:
+        """Without it Lightning would take the devices of a node for tensor parallelism."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+    def shard(self, model: SequenceModel) -> None:
+        """Cuts a model into shards, in place; nothing where that is done."""
+        if isinstance(model, FSDPModule):
+            return
+        mesh = self.device_mesh["data_parallel"]
+        offload = CPUOffloadPolicy(pin_memory=self.root_device.type == "cuda") if self._offload else OffloadPolicy()
+        for block in model.backbone.blocks():
+            fully_shard(block, mesh=mesh, mp_policy=self._block_policy(), offload_policy=offload)
+        fully_shard(model, mesh=mesh, offload_policy=offload)
+        for method in ("training_loss", "user_vectors"):
+            register_fsdp_forward_method(model, method)
+
+    def _block_policy(self) -> MixedPrecisionPolicy:
+        """Under autocast a block's matrix products are in bfloat16, so its weights may travel so; sums may not."""
+        if self.precision_plugin.precision != "bf16-mixed":
+            return MixedPrecisionPolicy()
+        return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+
+    def model_to_device(self) -> None:
+        """Offloaded shards stay where they are; FSDP moves what it gathers."""
+        assert self.model is not None
+        if not self._offload:
+            super().model_to_device()
+            return
+        for buffer in self.model.buffers():
+            buffer.data = buffer.to(self.root_device)
+
+    @contextmanager
+    def block_backward_sync(self) -> Iterator[None]:
+        """Lightning's hook around the micro-batches before a step's last, which it has for DDP alone."""
+        assert self.lightning_module is not None
+        model = self.lightning_module.model
+        assert isinstance(model, FSDPModule)
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
