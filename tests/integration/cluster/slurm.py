@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "scontrol")
-# a requeued job starts when its old credential has expired, by default after two minutes
+# a requeued job starts when its old credential has expired: after two minutes by default, five seconds at least
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=3
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -65,6 +65,10 @@ class Slurm:
         """What `scontrol show job` says."""
         words = self.run("scontrol", "show", "job", "--oneliner", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
+
+    def wait_for_requeue(self, job: str, *, seconds: float) -> None:
+        """Until a job has gone back to the queue."""
+        _until(lambda: self.state(job)["Restarts"] != "0", f"requeue of job {job}", seconds)
 
     def wait(self, *jobs: str, seconds: float) -> None:
         """Until they have ended well."""

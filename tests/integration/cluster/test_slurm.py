@@ -61,7 +61,9 @@ def test_jobs_that_are_stopped_in_mid_epoch_resume_by_themselves_and_end_with_th
     cluster.run("scontrol", "requeue", requeued)
     held(place, "limited", step=hold)
     cluster.run("scontrol", "update", f"JobId={limited}", "TimeLimit=10")
-    cluster.wait(limited, requeued, f"{whole}_1", seconds=240)
+    cluster.wait_for_requeue(limited, seconds=120)
+    cluster.run("scontrol", "update", f"JobId={limited}", "TimeLimit=60")
+    cluster.wait(limited, requeued, f"{whole}_1", seconds=400)
 
     place.check_each_row_once("tiny-seed1")
     for name, job in (("requeued", requeued), ("limited", limited)):
@@ -78,7 +80,7 @@ def test_jobs_that_are_stopped_in_mid_epoch_resume_by_themselves_and_end_with_th
 
 def held(place: Workplace, name: str, *, step: int) -> None:
     """Waits until a run holds at a step."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any(f'"step": {step},' in log.read_text() for log in (place.folder / "consumed" / name).rglob("*.jsonl")):
         outputs = "\n".join(output.read_text() for output in place.folder.glob("*.out"))
         assert time.monotonic() < deadline, outputs
