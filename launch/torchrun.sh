@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# One machine, N processes: launch/torchrun.sh N RECIPE [KEY=VALUE ...]
-# The same command again continues the run. `seqrec` must be on the PATH's Python.
+# The same command on every machine: launch/torchrun.sh [TORCHRUN OPTIONS] RECIPE [KEY=VALUE ...]
+#   one machine, 2 processes   launch/torchrun.sh --nproc-per-node=2 recipes/demo.yaml
+#   2 machines, 8 GPUs each    launch/torchrun.sh --nnodes=2 --nproc-per-node=8 --rdzv-endpoint=HOST:29400 RECIPE
+# HOST is one of the machines. With --nnodes=1:2 the run goes on when one of two is lost, and takes it in again.
+# A process that dies restarts all; the run then goes on from its last checkpoint.
 set -euo pipefail
-if (($# < 2)); then
-    echo "usage: $0 N RECIPE [KEY=VALUE ...]" >&2
+options=()
+while [[ ${1-} == --*=* ]]; do
+    options+=("$1")
+    shift
+done
+if (($# == 0)); then
+    sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2
     exit 2
 fi
-processes=$1
-shift
-exec torchrun --standalone --nproc-per-node="$processes" -m seqrec fit "$@" \
-    trainer.devices="$processes" trainer.strategy=ddp
+# options given win, as they come last
+exec torchrun --rdzv-backend=c10d --rdzv-endpoint=localhost:0 --rdzv-id="$(basename "$1")" --max-restarts=3 \
+    "${options[@]}" -m seqrec fit "$@"

@@ -34,6 +34,7 @@ _NEEDLESS_WARNINGS = (
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
     r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
     r"predict returned None",  # results go to files
+    r"The `srun` command is available on your system but is not used",  # a laptop of the cluster, or its login node
     r"Checkpoint directory .* exists and is not empty",  # a run that is continued
 )
 
@@ -105,18 +106,63 @@ def fit(
     overrides: Overrides = None,
     runs: Annotated[Path, typer.Option(help="Parent of run folders.")] = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what the run folder holds.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Another seed than the recipe's, as a run of its own: NAME-seedN.")
+    ] = None,
 ) -> None:
     """Train a recipe; the same command again continues it.
 
     Example: `seqrec fit recipes/demo.yaml optimizer.lr=3e-4 trainer.devices=2 trainer.strategy=ddp`
     """
     from seqrec.recipe import fit as fit_recipe
-    from seqrec.recipe import load_recipe
+    from seqrec.recipe import is_first_process, load_recipe, with_seed
 
     _quiet_packages()
-    run = fit_recipe(load_recipe(recipe, overrides or []), runs=runs, fresh=fresh)
-    if _first_process():
+    wanted = load_recipe(recipe, overrides or [])
+    run = fit_recipe(wanted if seed is None else with_seed(wanted, seed), runs=runs, fresh=fresh)
+    if is_first_process():
         _say(f"{run.folder}: {json.dumps(run.result)}")
+
+
+@app.command()
+def launch(
+    scheduler: Annotated[Literal["torchrun", "slurm", "kubernetes"], typer.Argument(help="What starts the processes.")],
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    nodes: Annotated[str | None, typer.Option(help="Machines; for torchrun also MIN:MAX.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Processes a node, one a GPU.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Further option of torchrun, sbatch or kubectl; repeatable.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Kubernetes: container image with seqrec.")] = None,
+    claim: Annotated[str | None, typer.Option(help="Kubernetes: volume claim for stores and runs.")] = None,
+    kind: Annotated[Literal["jobset", "trainjob"], typer.Option(help="Kubernetes: which resource.")] = "jobset",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would run.")] = False,
+) -> None:
+    """Start a recipe on several processes or machines, or submit it.
+
+    Example: `seqrec launch slurm recipes/ml-1m-causal.yaml --nodes 2 --devices 8 --option=--time=4:00:00 --dry-run`
+    """
+    from seqrec import launcher
+    from seqrec.recipe import load_recipe
+
+    wanted, changes, options = load_recipe(recipe, overrides or []), overrides or [], option or []
+    shape = launcher.Shape.of(wanted, nodes=nodes, devices=devices)
+    if scheduler == "torchrun":
+        command = launcher.torchrun(recipe, changes, shape, options)
+    elif scheduler == "slurm":
+        command = launcher.slurm(recipe, changes, shape, options, name=wanted.name)
+    else:
+        if image is None or claim is None:
+            raise typer.BadParameter("needed for Kubernetes", param_hint="--image" if image is None else "--claim")
+        text = recipe.read_text(encoding="utf-8")
+        command = launcher.kubernetes(
+            text, changes, shape, options, name=wanted.name, kind=kind, image=image, claim=claim
+        )
+    if dry_run:
+        typer.echo(command.show())
+    else:
+        raise SystemExit(command.run())
 
 
 @app.command()
@@ -276,7 +322,7 @@ def main() -> None:
         app()
     except SeqrecError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(error.exit_code) from None
 
 
 def _quiet_packages() -> None:
@@ -332,7 +378,3 @@ def _say(text: str) -> None:
 def _lines(path: Path | None) -> list[str]:
     assert path is not None
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
-def _first_process() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

@@ -11,7 +11,9 @@
     ├── AdapterError         an adapter does not fit its backbone
     ├── UnknownIdError       an item_id or user_id is not in the catalogue or store
     ├── RunError             a run folder cannot be continued or read
+    │   └── PreemptedError   training was told to stop, has saved, and can be continued
     ├── TrainingError        training cannot go on: a rank is lost, or a loss is not finite
+    ├── LaunchError          what a scheduler has started, or is to start, does not fit the recipe
     ├── MetricError          scores that cannot be ranked, as NaN
     ├── BundleError          an export that is not faithful, or a folder that is not a bundle
     └── MissingExtraError    an optional dependency is not installed
@@ -33,7 +35,12 @@ class SeqrecError(Exception):
         where: file, column, row or recipe field; put before ``what``.
         do: what the reader should do next; the last line.
         **facts: further labelled lines, in the order given (``first="row 2 …"``).
+
+    Attributes:
+        exit_code: what the command line exits with.
     """
+
+    exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, do: str | None = None, **facts: str):
         lines = [f"{where}: {what}" if where else what]
@@ -97,8 +104,21 @@ class RunError(SeqrecError, RuntimeError):
     """A run folder cannot be continued or read."""
 
 
+class PreemptedError(RunError):
+    """Training was told to stop, has saved at the end of a step, and goes on when it is started again.
+
+    Its exit code is sysexits.h's EX_TEMPFAIL, "try again": nothing else of the command line exits with it.
+    """
+
+    exit_code = 75
+
+
 class TrainingError(SeqrecError, RuntimeError):
     """Training cannot go on: a rank is lost, or a loss is not finite."""
+
+
+class LaunchError(SeqrecError, RuntimeError):
+    """Processes, nodes or devices of a scheduler do not fit the recipe, or it cannot be asked for them."""
 
 
 class MetricError(SeqrecError, ValueError):

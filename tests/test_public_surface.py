@@ -33,7 +33,11 @@ VERBS = {
         "--format", "--header", "--delimiter", "--min-user-events", "--min-item-events", "--items", "--items-id",
         "--items-title", "--items-category",
     },
-    "fit": {"recipe", "overrides", "--runs", "--fresh"},
+    "fit": {"recipe", "overrides", "--runs", "--fresh", "--seed"},
+    "launch": {
+        "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
+        "--dry-run",
+    },
     "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
     "recommend": {
         "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",

@@ -3,7 +3,8 @@
 from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
 from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import training_curve
-from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe
+from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, with_seed
+from seqrec.recipe.processes import is_first_process
 from seqrec.recipe.run import Run, ensure_store, fit, write_text
 from seqrec.recipe.schema import Recipe
 from seqrec.recipe.trained import Trained, export_run, open_trained
@@ -21,9 +22,11 @@ __all__ = [
     "ensure_store",
     "export_run",
     "fit",
+    "is_first_process",
     "load_recipe",
     "open_trained",
     "parse_recipe",
     "training_curve",
+    "with_seed",
     "write_text",
 ]

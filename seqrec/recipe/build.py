@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from seqrec.errors import UnsupportedError
 from seqrec.models import AdaLoraSettings, SequenceModel, build_head, build_loss, build_model
+from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
@@ -99,7 +99,9 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
     arguments: dict[str, Any] = {
         "enable_progress_bar": sys.stderr.isatty(),
         "enable_model_summary": False,
-    } | recipe.trainer
+        **recipe.trainer,
+        **place(recipe.trainer),
+    }
     if arguments["enable_progress_bar"]:
         callbacks.append(_Bar(leave=True))
     arguments["strategy"] = build_strategy(arguments.get("strategy", "auto"))
@@ -107,18 +109,13 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
         **arguments,
         callbacks=callbacks,
         logger=[_logger(settings, recipe, folder) for settings in recipe.loggers],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *cluster_environment()],
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
     limit_waiting(trainer, recipe.faults.timeout_s)
     trainer.accumulate_grad_batches = micro_batches_per_step(data.training.n_partitions, trainer.world_size)
     return trainer
-
-
-def is_first_process() -> bool:
-    """Whether this is rank 0, which alone writes the run folder."""
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:

@@ -66,6 +66,11 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with another seed, and a run of its own: NAME-seedN."""
+    return recipe.model_copy(update={"seed": seed, "name": f"{recipe.name}-seed{seed}"})
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     path, separator, text = override.partition("=")
     if not separator or not path:

@@ -10,7 +10,6 @@ runs/NAME/recipe.yaml      the resolved recipe
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -26,8 +25,9 @@ from peft import PeftModel
 from seqrec.errors import RunError, SeqrecError
 from seqrec.logs import prepare
 from seqrec.models import SequenceModel, rank_pattern
-from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model, is_first_process
+from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
 from seqrec.recipe.load import dump_recipe, parse_recipe
+from seqrec.recipe.processes import is_first_process, is_restart, place
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
@@ -188,11 +188,13 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
         fresh: throws away what the folder holds.
     Raises:
         RunError: the folder holds a run of another recipe.
-        RecipeError, LogError, StoreError and others: before training starts.
+        LaunchError, RecipeError, LogError, StoreError and others: before training starts.
         TrainingError: a rank is lost, or a loss is not finite.
+        PreemptedError: told to stop by SIGTERM or SIGUSR1; what was done is saved.
     """
+    place(recipe.trainer)
     run = Run(Path(runs) / recipe.name)
-    fresh = fresh and not _is_restart()
+    fresh = fresh and not is_restart()
     if fresh and is_first_process() and run.folder.exists():
         shutil.rmtree(run.folder)
     ensure_store(recipe)
@@ -261,11 +263,6 @@ def ensure_store(recipe: Recipe) -> SequenceStore:
             )
         time.sleep(1)
     return SequenceStore(path)
-
-
-def _is_restart() -> bool:
-    """Whether torchrun has started the same command again after a failure."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def _write_result(run: Run, parts: Parts, seconds: float) -> None:

@@ -14,6 +14,7 @@ from seqrec.training.folders import (
 )
 from seqrec.training.module import VALIDATION_PREFIX, SequenceRecommender
 from seqrec.training.optimizer import OptimizerSettings
+from seqrec.training.preemption import StopOnSignal
 from seqrec.training.rank_watch import RankWatch
 from seqrec.training.selection import KeepCheckpoints, SelectionSettings, selection_callbacks
 from seqrec.training.states import read_state
@@ -33,6 +34,7 @@ __all__ = [
     "SequenceRecommender",
     "SettleBuckets",
     "StepMetrics",
+    "StopOnSignal",
     "best_of",
     "check_can_continue",
     "check_whole",

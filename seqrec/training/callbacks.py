@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from seqrec.errors import RunError, UnsupportedError
 from seqrec.models import SequenceModel, allocate_ranks, allocator_state, load_allocator_state
 from seqrec.models.adapters import ADAPTER_NAME
 from seqrec.stream import SequenceDataModule, TrainingBatch
-from seqrec.training.collectives import RankSum
+from seqrec.training.collectives import RankSum, gather_over_ranks
 
 
 class KeepPosition(Callback):
@@ -161,7 +162,10 @@ class AllocateRanks(Callback):
 
 
 class StepMetrics(Callback):
-    """Logs the exact loss of a step over all ranks, and the events a second of the epoch so far.
+    """Logs the exact loss of a step over all ranks, and how well the machines are used.
+
+    `tokens/s` are the events a second of the epoch so far, `padding_share` the share of padding among the positions
+    computed since then, and `peak_memory_gib` what the fullest rank has needed so far: on its GPU, else as a process.
 
     Only at the steps that Lightning logs, `log_every_n_steps`: the others pay for neither a collective nor a
     synchronisation with the device.
@@ -169,6 +173,7 @@ class StepMetrics(Callback):
 
     def __init__(self) -> None:
         self._tokens = 0
+        self._positions = 0
         self._since = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -178,17 +183,28 @@ class StepMetrics(Callback):
         self._restart_clock()
 
     def _restart_clock(self) -> None:
-        self._tokens, self._since = 0, time.perf_counter()
+        self._tokens, self._positions, self._since = 0, 0, time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: TrainingBatch, batch_idx: int
     ) -> None:
+        self._positions += batch.inputs.numel()
         if batch.micro_batch + 1 < trainer.accumulate_grad_batches:
             return
         self._tokens += batch.step_tokens
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and trainer.global_step % every == 0:
-            tokens = RankSum(torch.tensor(self._tokens, dtype=torch.float64, device=pl_module.device)).wait()
+            figures = [self._tokens, self._positions, _peak_memory_gib(pl_module.device)]
+            of_ranks = gather_over_ranks(torch.tensor([figures], dtype=torch.float64, device=pl_module.device))
+            tokens, positions, _ = of_ranks.sum(0).tolist()
             loss: RankSum = pl_module.step_loss  # type: ignore[assignment]
             pl_module.log("train_loss", float(loss.wait() / outputs["targets"]), prog_bar=True)
-            pl_module.log("tokens/s", float(tokens) / (time.perf_counter() - self._since), prog_bar=True)
+            pl_module.log("tokens/s", tokens / (time.perf_counter() - self._since), prog_bar=True)
+            pl_module.log("padding_share", 1 - tokens / positions)
+            pl_module.log("peak_memory_gib", float(of_ranks[:, -1].max()))
+
+
+def _peak_memory_gib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB

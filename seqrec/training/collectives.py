@@ -25,6 +25,26 @@ class RankSum:
         return self._values
 
 
+class LateValue:
+    """A number on a device, copied to the CPU while the process goes on: reading it later waits for nothing newer.
+
+    Args:
+        value: one element.
+    """
+
+    def __init__(self, value: Tensor):
+        self._copy = value.to("cpu", non_blocking=True)
+        self._copied = None if value.device.type == "cpu" else torch.Event(value.device)
+        if self._copied is not None:
+            self._copied.record()
+
+    def read(self) -> float:
+        """The number; waits until the device has come to where this was made."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return float(self._copy)
+
+
 def copy_from_first_rank(values: Tensor) -> None:
     """Gives all ranks the values of rank 0, in place."""
     if _grouped():
@@ -42,7 +62,7 @@ def gather_over_ranks(values: Tensor) -> Tensor:
     if not _grouped():
         return values
     gathered = values.new_empty(dist.get_world_size() * len(values), *values.shape[1:])
-    dist.all_gather_into_tensor(gathered, values.contiguous())
+    dist.all_gather_single(gathered, values.contiguous())
     return gathered
 
 

@@ -40,6 +40,10 @@ class SequenceRecommender(L.LightningModule):
         seed: with the step, of negatives and of what draws from torch's generator.
         total_steps: steps of the whole training, which learning-rate schedules span.
         train_counts: int64 (N + 1,), training events of each item; for popularity and in-batch negatives.
+
+    Attributes:
+        stop_requested: whether this rank was told to stop; `StopOnSignal` sets it, and each step sums it over ranks.
+
     Raises:
         UnsupportedError: the optimizer is to update rows, and the loss touches all.
         ValueError: ``train_counts`` is needed.
@@ -62,6 +66,7 @@ class SequenceRecommender(L.LightningModule):
         self.optimizer_settings = optimizer
         self.seed = seed
         self.total_steps = total_steps
+        self.stop_requested = False
         self._sampler: NegativeSampler | None = None
         if (wanted := model.loss.negatives) is not None:
             self._sampler = NegativeSampler(wanted, len(model.item_vectors()), seed=seed, train_counts=train_counts)
@@ -109,19 +114,20 @@ class SequenceRecommender(L.LightningModule):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         if batch.micro_batch == 0:
-            targets = torch.tensor(batch.step_targets, dtype=torch.float64, device=self.device)
-            self._step_targets = RankSum(targets)  # while the forward pass runs
+            told = torch.tensor([batch.step_targets, self.stop_requested], dtype=torch.float64, device=self.device)
+            self._step_sums = RankSum(told)  # while the forward pass runs
             if self._sampler is not None:
                 table = self.model.items.weight
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
         summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys)
-        targets = self._step_targets.wait()
+        targets, stops = self._step_sums.wait()
         loss = summed * (loss_factor(self.trainer) / targets)
         penalty = self.model.penalty()
         if penalty is not None:
             loss = loss + penalty
         self._sum_loss(summed.detach(), batch)
-        return {"loss": loss, "loss_sum": summed.detach(), "targets": targets}  # type: ignore[return-value]
+        outputs = {"loss": loss, "loss_sum": summed.detach(), "targets": targets, "stops": stops}
+        return outputs  # type: ignore[return-value]
 
     def _sum_loss(self, summed: Tensor, batch: TrainingBatch) -> None:
         self._loss_sum = summed.double() + (self._loss_sum if batch.micro_batch else 0.0)

@@ -30,7 +30,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from seqrec.errors import SeqrecError, TrainingError
+from seqrec.errors import PreemptedError, SeqrecError, TrainingError
 
 PERIOD_S = 0.5  # between two looks of a thread
 GRACE_S = 5.0  # that ranks have to answer a roll call
@@ -86,6 +86,9 @@ class RankWatch(Callback):
         launcher = trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
             _spare_this_process()
+        if isinstance(exception, PreemptedError):  # all ranks end at the same step, and none is missing
+            self._meeting.leave()
+            return
         if is_collective_failure(exception):
             self.error = self._meeting.call_roll(exception)
             exception.add_note(str(self.error))

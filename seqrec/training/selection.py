@@ -15,6 +15,7 @@ from seqrec.stream import TrainingBatch
 from seqrec.training.callbacks import AllocateRanks
 from seqrec.training.folders import Best
 from seqrec.training.module import VALIDATION_PREFIX
+from seqrec.training.preemption import StopOnSignal
 from seqrec.training.saving import save
 
 Metric = Literal["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@5", "mrr@10", "mrr@20"]
@@ -53,14 +54,16 @@ class KeepCheckpoints(Checkpoint):
         monitor: logged metric that decides which is best, the higher the better.
         every_steps: steps after the last save that make the next one due; None for ends of epochs only.
         keep: newest ones to keep.
+        stop: makes one due when training was told to stop.
     """
 
-    def __init__(self, folder: Path, *, monitor: str, every_steps: int | None, keep: int):
+    def __init__(self, folder: Path, *, monitor: str, every_steps: int | None, keep: int, stop: StopOnSignal):
         self.folder = folder
         self.best: Best | None = None
         self._monitor = monitor
         self._every_steps = every_steps
         self._keep = keep
+        self._stop = stop
         self._saved_step = 0
         self._best_is_due = False
 
@@ -69,6 +72,7 @@ class KeepCheckpoints(Checkpoint):
         self._best_is_due = False
         self._saved_step = trainer.global_step
         save(trainer, self.folder, best=self.best, keep=self._keep)
+        self._stop.saved()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved_step = trainer.global_step
@@ -84,7 +88,7 @@ class KeepCheckpoints(Checkpoint):
     ) -> None:
         """Never within a step, whose gradients no checkpoint holds, nor before a validation, which would be lost."""
         due = self._every_steps and trainer.global_step - self._saved_step >= self._every_steps
-        if due and batch.after != batch.position and not _validation_follows(trainer):
+        if (due or self._stop.due) and batch.after != batch.position and not _validation_follows(trainer):
             self.save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -115,11 +119,14 @@ def _validation_follows(trainer: L.Trainer) -> bool:
 
 
 def selection_callbacks(settings: SelectionSettings, folder: Path) -> list[Callback]:
-    """Keeps the best and the newest checkpoints in ``folder``, and stops early."""
+    """Keeps the best and the newest checkpoints in ``folder``, and stops early or when told to."""
     monitor = VALIDATION_PREFIX + settings.metric
-    checkpoints = KeepCheckpoints(folder, monitor=monitor, every_steps=settings.save_every_steps, keep=settings.keep)
+    told = StopOnSignal()
+    checkpoints = KeepCheckpoints(
+        folder, monitor=monitor, every_steps=settings.save_every_steps, keep=settings.keep, stop=told
+    )
     if settings.patience is None:
-        return [checkpoints]
+        return [told, checkpoints]
     # at the end of an epoch that `max_steps` cut short there is no metric, or only an old one
-    stop = EarlyStopping(monitor, patience=settings.patience, mode="max", check_on_train_epoch_end=False)
-    return [stop, checkpoints]
+    early = EarlyStopping(monitor, patience=settings.patience, mode="max", check_on_train_epoch_end=False)
+    return [told, early, checkpoints]

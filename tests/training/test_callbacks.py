@@ -147,10 +147,12 @@ def test_the_loss_is_logged_at_the_steps_that_lightning_logs(
 ) -> None:
     """The mean over the targets of the step, both of its micro-batches."""
     summed: list[tuple[float, int]] = []
+    filled: list[tuple[int, int]] = []
 
     class Losses(Callback):
         def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, _: int) -> None:
             summed.append((float(outputs["loss_sum"]), int((batch.targets != 0).sum())))
+            filled.append((int((batch.inputs != 0).sum()), batch.inputs.numel()))
 
     module, data = make()
     logger = CSVLogger(tmp_path, name="", version="csv")
@@ -162,3 +164,7 @@ def test_the_loss_is_logged_at_the_steps_that_lightning_logs(
         (loss, targets), (more_loss, more_targets) = summed[2 * step : 2 * step + 2]
         assert float(row["train_loss"]) == pytest.approx((loss + more_loss) / (targets + more_targets), rel=1e-6)
         assert float(row["tokens/s"]) > 0
+        epoch_start = step // data.training.n_steps * data.training.n_steps
+        events, positions = map(sum, zip(*filled[2 * epoch_start : 2 * step + 2], strict=True))
+        assert float(row["padding_share"]) == pytest.approx(1 - events / positions, abs=1e-6)
+        assert 0.05 < float(row["peak_memory_gib"]) < 64
