@@ -73,6 +73,30 @@ def test_the_checkpoint_to_continue_from_is_saved_between_steps(
     assert saved == [(n + step, 2 * step) for step in [*within[1:], n]]
 
 
+def test_a_run_goes_on_from_what_was_best_within_an_epoch(
+    recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path
+) -> None:
+    """Saved between the validation and the next step, and ends with the weights of a run that was not stopped."""
+    data = {"store": str(store_in_units), "partitions": 2, "step_tokens": 75}
+    values = recipe_values | {
+        "data": recipe_values["data"] | data,
+        "selection": {"patience": None, "save_every_steps": None},
+        "trainer": recipe_values["trainer"] | {"val_check_interval": 8, "max_steps": 20},
+    }
+    whole = fit(parse_recipe(values | {"name": "whole"}, where="test"), runs=tmp_path)
+    recipe = parse_recipe(values | {"name": "stopped"}, where="test")
+    run = fit_until(6, recipe, runs=tmp_path)
+    assert run.last.step == 4
+    fit(recipe, runs=tmp_path)
+    one, other = (read_checkpoint(r.last.state) for r in (whole, run))
+    assert one["global_step"] == other["global_step"] == 20
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(other["state_dict"][name], weight, rtol=0, atol=0, msg=name)
+    assert run.result is not None
+    assert whole.result is not None
+    assert run.result["best"] == whole.result["best"]
+
+
 def test_training_stops_after_validations_without_a_new_best(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     values = recipe_values | {
         "optimizer": {"lr": 1e-12},  # nothing changes, so the first validation stays the best
