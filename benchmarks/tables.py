@@ -17,6 +17,7 @@ from sections import (
     curves,
     exactness,
     figures,
+    gpu,
     inference,
     loader,
     losses,
@@ -37,6 +38,7 @@ SECTIONS = (
     *(quality, adapters),
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
+    gpu,
     *(exactness, ranks),
     figures,  # takes what is left
 )

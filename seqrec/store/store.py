@@ -96,7 +96,8 @@ class SequenceStore:
         with reaching(self.path):
             try:
                 with self._open(self._shards[unit.shard]) as file:
-                    return file.read_row_group(unit.row_group, columns=list(columns))
+                    # a column or two: Arrow's own threads would take longer to hand them over than to decode them
+                    return file.read_row_group(unit.row_group, columns=list(columns), use_threads=False)
             except (pa.ArrowException, OSError) as error:
                 if not is_local(self.path):
                     raise  # the network's, more likely than the file's

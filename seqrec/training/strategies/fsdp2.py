@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed.checkpoint as dcp
 from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.distributed.fsdp import (
     CPUOffloadPolicy,
     FSDPModule,
@@ -17,6 +27,7 @@ from torch.distributed.fsdp import (
 )
 
 from seqrec.models import SequenceModel
+from seqrec.training.checkpoints import check_missing
 
 
 class Fsdp2Strategy(ModelParallelStrategy):
@@ -50,6 +61,28 @@ class Fsdp2Strategy(ModelParallelStrategy):
         fully_shard(model, mesh=mesh, offload_policy=offload)
         for method in ("training_loss", "user_vectors"):
             register_fsdp_forward_method(model, method)
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """Lightning's asks for every weight of the model, but frozen ones of a pretrained source are not saved."""
+        path = Path(self.broadcast(checkpoint_path))
+        if not path.is_dir():
+            return super().load_checkpoint(path, weights_only)
+        assert self.model is not None
+        saved = FileSystemReader(path).read_metadata().state_dict_metadata
+        weights = {k: v for k, v in get_model_state_dict(self.model).items() if f"state_dict.{k}" in saved}
+        dcp.load({"state_dict": weights}, checkpoint_id=path)  # type: ignore[attr-defined]
+        assert self.lightning_module is not None
+        check_missing(weights, self.lightning_module)
+        self.model.load_state_dict(weights, strict=False)
+        for number, optimizer in enumerate(self.optimizers):
+            state = {f"optimizer_{number}": get_optimizer_state_dict(self.model, optimizer)}
+            dcp.load(state, checkpoint_id=path)  # type: ignore[attr-defined]
+            options = StateDictOptions(cpu_offload=True)
+            set_optimizer_state_dict(
+                self.model, optimizer, optim_state_dict=state[f"optimizer_{number}"], options=options
+            )
+        values: dict[str, Any] = torch.load(path / "meta.pt", map_location="cpu", weights_only=True)
+        return values
 
     def _block_policy(self) -> MixedPrecisionPolicy:
         """Under autocast a block's matrix products are in bfloat16, so its weights may travel so; sums may not."""
