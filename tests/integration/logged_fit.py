@@ -1,7 +1,8 @@
 """The `seqrec` command, logging what training consumes and killed where the environment says.
 
 CONSUMED: folder for one file a process, with a line for each micro-batch as soon as it is trained on.
-KILL: RANK:STEP:MICRO_BATCH, where that rank of the run gets SIGKILL; ranks may be several, as 0,1:12:0.
+KILL: RANK:STEP:MICRO_BATCH, where that rank of the run gets SIGKILL; ranks may be several, as 0,1:12:0;
+    not again where torchrun has started it again.
 FAULT: KIND:STEP, what happens to rank 0 from that step on: `torn` is SIGKILL when a checkpoint's state is half written,
     `unnamed` when all of it is written but the name, `named` just after; `full` is a disk without room for a
     checkpoint; `nan` a loss that is NaN, in that step alone.
@@ -38,7 +39,8 @@ class LoggedMetrics(StepMetrics):
         super().__init__()
         self._file = (Path(os.environ["CONSUMED"]) / f"{uuid.uuid4().hex}.jsonl").open("w")
         ranks, _, at = os.environ.get("KILL", "").partition(":")
-        self._dies_at = at if os.environ.get("LOCAL_RANK", "0") in ranks.split(",") else None
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        self._dies_at = at if os.environ.get("LOCAL_RANK", "0") in ranks.split(",") and not again else None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: TrainingBatch, batch_idx: int

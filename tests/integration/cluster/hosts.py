@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 INTERFACE = "eth0"
@@ -50,6 +51,13 @@ class Host:
         """Takes the cable out of it."""
         self._ip("link", "set", INTERFACE, "down")
 
+    def power_off(self) -> None:
+        """Ends all that runs there, at once."""
+        inside = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True).stdout.split()
+        for process in map(int, inside):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
     def _ip(self, *words: str) -> None:
         subprocess.run(["ip", "-n", self.name, *words], check=True, capture_output=True)
 
@@ -73,4 +81,5 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         yield hosts
     finally:
         for host in hosts:
+            host.power_off()
             subprocess.run(["ip", "netns", "delete", host.name], check=False)

@@ -127,7 +127,7 @@ def test_a_host_that_is_lost_is_named_and_the_other_goes_on(hosts: tuple[Host, H
     while "TrainingError" not in job.log(hosts[0]).read_text():
         assert time.monotonic() < cut + TIMEOUT_S + 30, job.log(hosts[0]).read_text()
         time.sleep(0.2)
-    assert f"rank 1 on {hosts[1].name}" in job.log(hosts[0]).read_text()
+    assert f"rank 1 (host {hosts[1].name}, process " in job.log(hosts[0]).read_text()
     assert job.processes[0].wait(240) == 0, job.log(hosts[0]).read_text()
     assert job.processes[1].wait(120) != 0
     job.group_starts()
