@@ -27,6 +27,7 @@ from sections import (
     ranks,
     ranks_speed,
     shards,
+    strategies,
     table_updates,
     training,
     training_loop,
@@ -39,7 +40,7 @@ SECTIONS = (
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
-    *(exactness, ranks),
+    *(exactness, ranks, strategies),
     figures,  # takes what is left
 )
 HEAD = """# Benchmarks

@@ -11,18 +11,21 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from seqrec.evaluation import RankHistogram, rank_users
 from seqrec.models import Negatives, NegativeSampler, SequenceModel
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch
+from seqrec.training.averages import AverageWeights
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.checkpoints import check_missing, without_restorable
+from seqrec.training.clipping import clip_gradients
 from seqrec.training.collectives import RankSum
 from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
-from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
+from seqrec.training.row_gradients import AverageRowGradients
 from seqrec.training.strategies import Fsdp2Strategy, forward_gathers, loss_factor
 
 VALIDATION_PREFIX = "val/"
@@ -84,7 +87,11 @@ class SequenceRecommender(L.LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
-        return [*callbacks, AverageRowGradients(self.model.items.weight)] if self._updates_rows else callbacks
+        if self._updates_rows:
+            callbacks.append(AverageRowGradients(self.model.items.weight))
+        if self.optimizer_settings.ema is not None:
+            callbacks.append(AverageWeights(self.optimizer_settings.ema))
+        return callbacks
 
     def configure_model(self) -> None:
         if isinstance(self.trainer.strategy, Fsdp2Strategy):
@@ -101,8 +108,8 @@ class SequenceRecommender(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        if self._updates_rows and gradient_clip_val:
-            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        if gradient_clip_val and any(gradient.is_sparse or isinstance(gradient, DTensor) for gradient in gradients):
             clip_gradients(gradients, gradient_clip_val, gradient_clip_algorithm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
