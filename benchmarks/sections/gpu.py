@@ -12,9 +12,9 @@ TITLE = "One GPU"
 ABOUT = """A GPT-2 of 12 blocks of width 768 on MovieLens 1M, bfloat16 autocast, 32,768 real events a step, trained as a
 whole or through LoRA of rank 16; beside it Hugging Face's Trainer with peft: the same architecture, as many real events
 a step on average, batches grouped by length, the fused AdamW. The share is the backbone's products on real events over
-the GPU's own rate for bfloat16 products. *TF32* is `torch.set_float32_matmul_precision("high")`, which the Trainer's
-model does not need, as its softmax is in bfloat16. Then the loss alone, and epochs of the small models of *Seconds an
-epoch* in float32, without validation.
+the GPU's own rate for bfloat16 products. Then the loss alone, in float32; MiniLM over Amazon Beauty's item ids under
+each strategy, on this one GPU, where shards save no memory; and epochs of the small models of *Seconds an epoch* in
+float32, without validation.
 """
 
 
@@ -26,7 +26,6 @@ def body(figures: dict[str, Any]) -> list[str]:
             "system": row["system"],
             "trains": row["trains"],
             "dropout": row["dropout"],
-            "TF32": {"high": "yes", "highest": "no"}.get(row.get("float32_products", ""), "-"),
             "events/s": number(row["events_per_second"]),
             "share": f"{row['backbone_tflops'] / figures['bf16_tflops']:.0%}",
             "peak GB": row["peak_gb"],
@@ -49,4 +48,13 @@ def body(figures: dict[str, Any]) -> list[str]:
         {"data": row["data"], "loss": LOSSES[row["loss"]], "events a step": row["step_tokens"], "s": row["seconds"]}
         for row in figures.get("epochs", [])
     ]
-    return [said, *table(runs), "", *table(losses), "", *table(epochs)]
+    strategies = [
+        {
+            "strategy": row["strategy"],
+            "trains": row["trains"],
+            "events/s": number(row["events_per_second"]),
+            "peak GB": row["peak_gb"],
+        }
+        for row in figures.get("strategies", [])
+    ]
+    return [said, *table(runs), "", *table(losses), "", *table(strategies), "", *table(epochs)]
