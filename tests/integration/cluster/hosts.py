@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 INTERFACE = "eth0"
+NAMES = Path("/etc/netns")  # what lies here under a namespace's name, `ip netns exec` lays over /etc
 
 
 def missing() -> str | None:
@@ -67,8 +68,11 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
     """Both, as long as the context lasts."""
     hosts = Host(1), Host(2)
     try:
+        names = "".join(f"{host.address} {host.name}\n" for host in hosts)
         for host in hosts:
             subprocess.run(["ip", "netns", "add", host.name], check=True)
+            (NAMES / host.name).mkdir(parents=True)
+            (NAMES / host.name / "hosts").write_text("127.0.0.1 localhost\n" + names)
         ends = [word for host in hosts for word in ("netns", host.name)]
         subprocess.run(
             ["ip", "link", "add", INTERFACE, *ends[:2], "type", "veth", "peer", "name", INTERFACE, *ends[2:]],
@@ -83,3 +87,4 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         for host in hosts:
             host.power_off()
             subprocess.run(["ip", "netns", "delete", host.name], check=False)
+            shutil.rmtree(NAMES / host.name, ignore_errors=True)
