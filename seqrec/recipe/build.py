@@ -117,7 +117,7 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
     )
     limit_waiting(trainer, recipe.faults.timeout_s)
     if trainer.strategy.root_device.type == "cuda" and trainer.precision not in ("32-true", "64-true"):
-        # the products with the item table stay in float32, and TF32, finer than bfloat16, puts them on tensor cores too:
+        # products with the item table stay in float32, and TF32, finer than bfloat16, puts them on tensor cores too:
         # a step of a GPT-2 over 3,416 items was a tenth faster on an H200
         torch.set_float32_matmul_precision("high")
     trainer.accumulate_grad_batches = micro_batches_per_step(data.training.n_partitions, trainer.world_size)
