@@ -47,6 +47,11 @@ class ItemTable(nn.Module):
         self.mask = nn.Parameter(torch.randn(settings.width) * settings.init_std) if with_mask else None
 
     @property
+    def n_items(self) -> int:
+        """Catalogue size N."""
+        return len(self.weight)
+
+    @property
     def width(self) -> int:
         """Width D of the vectors."""
         return self.weight.shape[1]

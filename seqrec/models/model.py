@@ -149,7 +149,7 @@ class SequenceModel(nn.Module):
         return ParameterCounts(
             trainable=sum(p.numel() for p in others if p.requires_grad),
             frozen=sum(p.numel() for p in others if not p.requires_grad),
-            item_table=table.numel(),
+            item_table=self.items.n_items * self.items.width,
         )
 
 

@@ -18,12 +18,13 @@ from seqrec.models import Negatives, NegativeSampler, SequenceModel
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
+from seqrec.training.catalogue import rank_over_shards
 from seqrec.training.checkpoints import check_missing, without_restorable
 from seqrec.training.collectives import RankSum
 from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
-from seqrec.training.strategies import Fsdp2Strategy, forward_gathers, loss_factor
+from seqrec.training.strategies import CatalogueParallelStrategy, Fsdp2Strategy, forward_gathers, loss_factor
 
 VALIDATION_PREFIX = "val/"
 
@@ -64,7 +65,7 @@ class SequenceRecommender(L.LightningModule):
         self.total_steps = total_steps
         self._sampler: NegativeSampler | None = None
         if (wanted := model.loss.negatives) is not None:
-            self._sampler = NegativeSampler(wanted, len(model.item_vectors()), seed=seed, train_counts=train_counts)
+            self._sampler = NegativeSampler(wanted, model.items.n_items, seed=seed, train_counts=train_counts)
         self._negatives: Negatives | None = None
         if self._updates_rows:
             model.use_row_gradients()
@@ -77,10 +78,12 @@ class SequenceRecommender(L.LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
-        return [*callbacks, AverageRowGradients(self.model.items.weight)] if self._updates_rows else callbacks
+        if self._updates_rows and not isinstance(self.trainer.strategy, CatalogueParallelStrategy):
+            callbacks.append(AverageRowGradients(self.model.items.weight))
+        return callbacks
 
     def configure_model(self) -> None:
-        if isinstance(self.trainer.strategy, Fsdp2Strategy):
+        if isinstance(self.trainer.strategy, Fsdp2Strategy | CatalogueParallelStrategy):
             self.trainer.strategy.shard(self.model)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -121,6 +124,11 @@ class SequenceRecommender(L.LightningModule):
         return {"loss": loss, "loss_sum": summed.detach(), "targets": targets}  # type: ignore[return-value]
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        if isinstance(self.trainer.strategy, CatalogueParallelStrategy):
+            ranked = rank_over_shards(self.model, batch, k=max(self.ranks.cutoffs))
+            assert ranked.target_rank is not None  # there are targets
+            self.ranks.update(ranked.target_rank)
+            return
         gathers = forward_gathers(self.trainer.strategy)
         if len(batch.rows):
             ranked = rank_users(self.model, batch, k=max(self.ranks.cutoffs), in_parts=not gathers)

@@ -1,5 +1,6 @@
 """How training is shared between processes: strategies by name, and what works with each."""
 
+from seqrec.training.strategies.catalogue_parallel import CatalogueParallelStrategy
 from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
 from seqrec.training.strategies.registry import FAMILIES, Family, build_strategy, family_of
 from seqrec.training.strategies.traits import forward_gathers, loss_factor
@@ -7,6 +8,7 @@ from seqrec.training.strategies.zero import ZeroStrategy
 
 __all__ = [
     "FAMILIES",
+    "CatalogueParallelStrategy",
     "Family",
     "Fsdp2Strategy",
     "ZeroStrategy",
