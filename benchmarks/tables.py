@@ -26,6 +26,7 @@ from sections import (
     ranks,
     ranks_speed,
     shards,
+    strategies,
     table_updates,
     training,
     training_loop,
@@ -37,7 +38,7 @@ SECTIONS = (
     *(quality, adapters),
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
-    *(exactness, ranks),
+    *(exactness, ranks, strategies),
     figures,  # takes what is left
 )
 HEAD = """# Benchmarks

@@ -1,4 +1,4 @@
-"""Writes docs/recipe-reference.md from the settings classes: `make docs`."""
+"""Writes docs/recipe-reference.md from the settings classes and docs/support.md from the code: `make docs`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from seqrec.recipe import Recipe
 from seqrec.settings import Settings
+from seqrec.training.strategies import FAMILIES, PRECISIONS, REFUSALS, Family, named, refusals
 
 PAGE = Path(__file__).with_name("recipe-reference.md")
 HEAD = """# Recipe reference
@@ -22,6 +23,13 @@ HEAD = """# Recipe reference
 Made from the settings classes by `make docs`; a test sees that it is up to date. `seqrec schema` prints the same as
 JSON schema, for editors. How recipes work: [recipes.md](recipes.md).
 """
+SUPPORT_PAGE = Path(__file__).with_name("support.md")
+SUPPORT_HEAD = """# What works with what
+
+Made from `seqrec/training/strategies/support.py` by `make docs`; a test sees that it is up to date. What is marked – is
+refused by name when the recipe is built, before any data is opened; why, and what to do instead, stands below.
+"""
+ALWAYS = ["no adapter", "lora", "activation checkpointing"]  # under every strategy
 NAMES = {int: "integer", float: "number", str: "text", bool: "true or false", datetime: "date and time"}
 BOUNDS = {"gt": "above", "ge": "from", "lt": "below", "le": "to"}
 
@@ -30,6 +38,23 @@ def reference() -> str:
     """The page's text."""
     # kinds of one union may share a class below them, which one section describes
     return "\n".join(dict.fromkeys([HEAD, *sections("", Recipe)]))
+
+
+def support() -> str:
+    """The text of the page about strategies and what works with them."""
+    columns = {f"precision: {value}": ("trainer.precision", value) for value in PRECISIONS}
+    columns |= {named(refusal).partition(".")[2]: (refusal.field, refusal.value or "any") for refusal in REFUSALS}
+    titles = [*ALWAYS, *columns]
+    lines = [SUPPORT_HEAD, f"| `trainer.strategy` | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    for family in typing.get_args(Family):
+        names = ", ".join(f"`{name}`" for name, named in FAMILIES.items() if named == family)
+        cells = ["–" if refusals(family, {field: value}) else "yes" for field, value in columns.values()]
+        lines.append(f"| {names} | {' | '.join(['yes'] * len(ALWAYS) + cells)} |")
+    lines += ["", "| refused | under | why | what to do |", "|---|---|---|---|"]
+    for refusal in REFUSALS:
+        families = ", ".join(f"`{family}`" for family in refusal.families)
+        lines.append(f"| `{named(refusal)}` | {families} | {refusal.reason} | {refusal.do} |")
+    return "\n".join(lines) + "\n"
 
 
 def sections(path: str, settings: type[Settings]) -> Iterator[str]:
@@ -115,3 +140,4 @@ def settings_in(annotation: Any) -> list[type[Settings]]:
 
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
+    SUPPORT_PAGE.write_text(support(), encoding="utf-8")

@@ -68,6 +68,7 @@ def test_no_file_is_longer_than_400_lines(folder: str) -> None:
 def test_the_recipe_reference_is_up_to_date() -> None:
     script = runpy.run_path(str(ROOT / "docs" / "reference.py"))
     assert script["PAGE"].read_text() == script["reference"](), "run `make docs`"
+    assert script["SUPPORT_PAGE"].read_text() == script["support"](), "run `make docs`"
 
 
 def test_the_wheel_carries_recipes_and_launchers(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class Backbone(nn.Module):
         base: the Hugging Face model as `load_backbone` gives it; it must accept `inputs_embeds`.
         adapter: puts an adapter around the model, in place (see `seqrec.models.adapters.attach`); None for none.
         pretrained: whether the weights of ``base`` can be loaded again from where they came from.
+        compiled: whether to compile each block, when it is first computed.
 
     Attributes:
         causal: whether a position sees only itself and what lies before it.
@@ -34,6 +35,7 @@ class Backbone(nn.Module):
         adapter: Callable[[PreTrainedModel], nn.Module] | None = None,
         *,
         pretrained: bool = False,
+        compiled: bool = False,
     ):
         super().__init__()
         self.config = base.config
@@ -43,6 +45,9 @@ class Backbone(nn.Module):
         self._restorable = frozenset(base.state_dict()) if pretrained and frozen else frozenset()
         self.model: nn.Module = adapter(base) if adapter else base
         self.dropout_keys = key_dropout(self.model, base)
+        if compiled:
+            for block in self.blocks():
+                block.compile(dynamic=True)  # lengths differ from batch to batch
 
     @property
     def width(self) -> int:

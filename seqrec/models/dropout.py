@@ -44,7 +44,7 @@ class RowKeys:
     rows: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Site:
     """One place of a model that drops.
 
@@ -55,6 +55,11 @@ class Site:
 
     keys: RowKeys
     name: str
+
+    def __post_init__(self) -> None:
+        # once, as torch.compile cannot look into a hash
+        digest = hashlib.blake2b(self.name.encode(), digest_size=8).digest()
+        self._salt = int.from_bytes(digest, "little", signed=True)
 
     def __call__(self, x: Tensor, p: float) -> Tensor:
         """Zeroes each element with probability p, a multiple of 2**-16, and scales the others by 1 / (1 - p).
@@ -67,8 +72,7 @@ class Site:
         rows = self.keys.rows
         if rows is None or len(rows) != len(x):
             return F.dropout(x, p, training=True)
-        salt = int.from_bytes(hashlib.blake2b(self.name.encode(), digest_size=8).digest(), "little", signed=True)
-        draws = keyed_draws(mix(rows + salt), x.shape)
+        draws = keyed_draws(mix(rows + self._salt), x.shape)
         dropped = round(p * 2**16)
         keep = (draws >= dropped - 2**15).to(x.dtype).mul_(2**16 / (2**16 - dropped))
         return x * keep

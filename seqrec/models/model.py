@@ -172,6 +172,7 @@ def build_model(settings: ModelSettings, *, n_items: int, max_length: int, total
         base,
         None if adapter is None else partial(attach, settings=adapter, total_steps=total_steps),
         pretrained=isinstance(settings.backbone, PretrainedBackboneSettings),
+        compiled=settings.backbone.compile,
     )
     if head.causal != backbone.causal:
         raise UnsupportedError(

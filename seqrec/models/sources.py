@@ -17,6 +17,7 @@ from seqrec.models.backbones import usable_positions
 from seqrec.settings import Settings
 
 Architecture = Literal["gpt2", "bert", "llama"]
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
 
 # field of the settings → argument of the Hugging Face config, of which `inner` goes by another name in GPT-2
 _CONFIG_NAMES = {
@@ -38,7 +39,22 @@ _DROPOUT_NAMES = (
 )
 
 
-class ConfiguredBackboneSettings(Settings):
+class ComputationSettings(Settings):
+    """How a backbone is computed, whatever its weights."""
+
+    attn_implementation: Attention = Field(
+        default="sdpa",
+        description="Implementation of attention, by its name in transformers; the dropout of others than `sdpa` is "
+        "not the same on other numbers of ranks.",
+    )
+    activation_checkpointing: bool = Field(
+        default=False,
+        description="Keep only the inputs of each block, and compute the rest once more in the backward pass.",
+    )
+    compile: bool = Field(default=False, description="Compile each block with torch.compile.")
+
+
+class ConfiguredBackboneSettings(ComputationSettings):
     """A backbone of a known architecture with random weights."""
 
     kind: Architecture
@@ -51,7 +67,7 @@ class ConfiguredBackboneSettings(Settings):
     config: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the Hugging Face config.")
 
 
-class PretrainedBackboneSettings(Settings):
+class PretrainedBackboneSettings(ComputationSettings):
     """A pretrained backbone, from a local folder, the hub or a folder inside an installed package."""
 
     kind: Literal["pretrained"]
@@ -87,10 +103,26 @@ def load_backbone(
             )
     else:
         model = AutoModel.from_config(_make_config(settings, positions))
+    _choose_attention(model, settings.attn_implementation)
     _drop_unused_tables(model)
     model.requires_grad_(settings.trainable)
     model.get_input_embeddings().requires_grad_(False)
+    if settings.activation_checkpointing:
+        # re-entrant checkpointing gives gradients twice, which DDP refuses
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()  # from_pretrained gives evaluation mode, and Lightning leaves modes as they are
+
+
+def _choose_attention(model: PreTrainedModel, implementation: Attention) -> None:
+    try:
+        model.set_attn_implementation(implementation)
+    except (ImportError, ValueError) as error:
+        raise BackboneError(
+            f"`{model.config.model_type}` cannot be computed with {implementation} here",
+            where="model.backbone.attn_implementation",
+            reason=str(error).splitlines()[0],
+            do="take `sdpa`, which is everywhere",
+        ) from error
 
 
 def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> PretrainedConfig:

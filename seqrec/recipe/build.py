@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
+from lightning.fabric.connector import _convert_precision_to_unified_args
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -19,7 +20,7 @@ from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
 from seqrec.stream.order_share import micro_batches_per_step
 from seqrec.training import AtomicCheckpointIO, SequenceRecommender, StepMetrics, selection_callbacks
-from seqrec.training.strategies import build_strategy
+from seqrec.training.strategies import build_strategy, check_combination, family_of
 
 RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
 
@@ -114,6 +115,22 @@ def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
 
 
 def _check(recipe: Recipe) -> None:
+    if isinstance(recipe.model.adapter, AdaLoraSettings) and recipe.optimizer.ema is not None:
+        raise UnsupportedError(
+            "AdaLoRA sets the parts of a rank that it takes away to zero, and their average would not be",
+            where="optimizer.ema",
+            do="leave it null, or use `lora`",
+        )
+    strategy = recipe.trainer.get("strategy", "auto")
+    adapter = recipe.model.adapter
+    chosen = {
+        "trainer.precision": _convert_precision_to_unified_args(recipe.trainer.get("precision")),
+        "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
+        "model.adapter.kind": None if adapter is None else adapter.kind,
+        "optimizer.table_updates": recipe.optimizer.table_updates,
+        "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
+    }
+    check_combination(strategy, family_of(strategy), chosen)
     if isinstance(recipe.model.adapter, AdaLoraSettings) and recipe.selection.patience is not None:
         raise UnsupportedError(
             "AdaLoRA moves ranks on a schedule over all steps, and early stopping would end before they are final",

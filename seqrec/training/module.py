@@ -11,19 +11,22 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from seqrec.evaluation import RankHistogram, rank_users
 from seqrec.models import Negatives, NegativeSampler, SequenceModel
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch
+from seqrec.training.averages import AverageWeights
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
-from seqrec.training.catalogue import rank_over_shards
+from seqrec.training.catalogue import ShardedItemTable, rank_over_shards
 from seqrec.training.checkpoints import check_missing, without_restorable
+from seqrec.training.clipping import clip_gradients, gradients_of
 from seqrec.training.collectives import RankSum
 from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
-from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
+from seqrec.training.row_gradients import AverageRowGradients
 from seqrec.training.strategies import CatalogueParallelStrategy, Fsdp2Strategy, forward_gathers, loss_factor
 
 VALIDATION_PREFIX = "val/"
@@ -80,6 +83,8 @@ class SequenceRecommender(L.LightningModule):
         callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
         if self._updates_rows and not isinstance(self.trainer.strategy, CatalogueParallelStrategy):
             callbacks.append(AverageRowGradients(self.model.items.weight))
+        if self.optimizer_settings.ema is not None:
+            callbacks.append(AverageWeights(self.optimizer_settings.ema))
         return callbacks
 
     def configure_model(self) -> None:
@@ -97,9 +102,10 @@ class SequenceRecommender(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        if self._updates_rows and gradient_clip_val:
-            gradients = [p.grad for p in self.parameters() if p.grad is not None]
-            clip_gradients(gradients, gradient_clip_val, gradient_clip_algorithm)
+        own = {self.model.items.weight} if isinstance(self.model.items, ShardedItemTable) else set()
+        gradients, of_rank = gradients_of(p for p in self.parameters() if p not in own), gradients_of(own)
+        if gradient_clip_val and (of_rank or any(g.is_sparse or isinstance(g, DTensor) for g in gradients)):
+            clip_gradients(gradients, gradient_clip_val, gradient_clip_algorithm, of_rank=of_rank)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

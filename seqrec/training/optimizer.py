@@ -33,6 +33,13 @@ class OptimizerSettings(Settings):
         "and negatives are, which costs the same for catalogues of any size. `rows` needs a sampled loss, on one "
         "device or under ddp.",
     )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of an exponential moving average of the trained weights, as 0.999. The average is what is "
+        "validated and what the best checkpoint holds; null: the weights themselves.",
+    )
 
 
 def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:

@@ -1,8 +1,7 @@
-"""Sparse gradients of the item table: averaged over ranks, and clipped together with dense ones."""
+"""Sparse gradients of the item table, averaged over ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import lightning as L
@@ -68,21 +67,3 @@ def mean_over_ranks(gradient: Tensor) -> Tensor:
     rows = gather_ragged(gradient.indices()[0], counts)
     values = gather_ragged(gradient.values(), counts) / len(counts)
     return torch.sparse_coo_tensor(rows.unsqueeze(0), values, gradient.shape, check_invariants=False).coalesce()
-
-
-def clip_gradients(gradients: Iterable[Tensor], limit: float, algorithm: str | None) -> None:
-    """Clips in place as `torch.nn.utils` does, which knows dense gradients only.
-
-    Args:
-        gradients: dense, or sparse and coalesced.
-        limit: largest norm of all together, or largest value.
-        algorithm: `value`, or else the norm.
-    """
-    parts = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
-    if algorithm == "value":
-        for part in parts:
-            part.clamp_(-limit, limit)
-        return
-    factor = (limit / (torch.nn.utils.get_total_norm(parts) + 1e-6)).clamp(max=1.0)
-    for part in parts:
-        part.mul_(factor)

@@ -17,7 +17,8 @@ from torch import nn
 from seqrec.errors import UnsupportedError
 from seqrec.recipe import build, build_data, fit, parse_recipe
 from seqrec.training import read_checkpoint
-from seqrec.training.row_gradients import AverageRowGradients, clip_gradients
+from seqrec.training.clipping import clip_gradients
+from seqrec.training.row_gradients import AverageRowGradients
 
 from .interrupted import fit_until
 

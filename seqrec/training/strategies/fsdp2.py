@@ -52,8 +52,11 @@ class Fsdp2Strategy(ModelParallelStrategy):
             register_fsdp_forward_method(model, method)
 
     def _block_policy(self) -> MixedPrecisionPolicy:
-        """Under autocast a block's matrix products are in bfloat16, so its weights may travel so; sums may not."""
-        if self.precision_plugin.precision != "bf16-mixed":
+        """Under autocast a block's matrix products are in bfloat16, so its weights may travel so; sums may not.
+
+        The CPU's layer norm, which autocast leaves alone there, refuses weights that are not as precise as its input.
+        """
+        if self.precision_plugin.precision != "bf16-mixed" or self.root_device.type == "cpu":
             return MixedPrecisionPolicy()
         return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
 

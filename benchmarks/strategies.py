@@ -1,0 +1,76 @@
+"""The first 50 losses of each strategy on two processes, beside those of one process.
+
+    python benchmarks/strategies.py
+
+The demo's simulated shop, full fine-tuning and LoRA on a frozen backbone, dropout off, float32. ZeRO-3 shards every
+tensor, also the small ones that it would keep whole. Writes benchmarks/results/strategies.json.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness import RECIPES, losses_of, seqrec, write_result
+
+from seqrec.simulate import simulate_shop, write_shop
+
+STEPS = 50
+SETTINGS = [
+    f"trainer.max_steps={STEPS}",
+    "trainer.log_every_n_steps=1",
+    "data.partitions=4",
+    "model.backbone.dropout=0",
+    "optimizer.lr=5e-3",
+    "optimizer.warmup_steps=5",
+    "loggers=[{kind: csv}]",
+]
+KINDS = {
+    "full": [],
+    "lora": ["model.backbone.trainable=false", "model.adapter={kind: lora, rank: 8}"],
+}
+ZERO_3 = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
+STRATEGIES = ("ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
+
+
+def main() -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_shop(simulate_shop(), folder / "log")
+        (folder / "zero3.json").write_text(json.dumps(ZERO_3))
+        for kind in KINDS:
+            one = losses(folder, kind, "auto", 1)
+            rows += [compare(one, losses(folder, kind, strategy, 2), kind, strategy) for strategy in STRATEGIES]
+    for row in rows:
+        print(row)
+    print(write_result("strategies", {"steps": STEPS, "settings": SETTINGS, "rows": rows}))
+
+
+def losses(folder: Path, kind: str, strategy: str, processes: int) -> dict[int, float]:
+    run = f"{kind}-{strategy}"
+    where = str(folder / "zero3.json") if strategy == "deepspeed_stage_3" else strategy
+    paths = [f"name={run}", f"logs.root={folder / 'log'}", f"data.store={folder / 'store'}"]
+    placed = [f"trainer.devices={processes}", f"trainer.strategy={where}"]
+    seqrec("fit", str(RECIPES / "demo.yaml"), *SETTINGS, *KINDS[kind], *placed, *paths, folder=folder)
+    return losses_of(folder / "runs" / run)
+
+
+def compare(one: dict[int, float], two: dict[int, float], kind: str, strategy: str) -> dict[str, Any]:
+    first, last = one[min(one)], one[max(one)]
+    return {
+        "trained": kind,
+        "strategy": strategy,
+        "steps": len(one),
+        "same steps": one.keys() == two.keys(),
+        "first loss": first,
+        "last loss": last,
+        "fall": 1 - last / first,
+        "largest difference": max(abs(one[step] - two[step]) for step in one),
+    }
+
+
+if __name__ == "__main__":
+    main()
