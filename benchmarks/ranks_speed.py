@@ -2,9 +2,10 @@
 
     SEQREC_DATA=… python benchmarks/ranks_speed.py
 
-Amazon Beauty, one block of width 64, the full softmax and 256 sampled negatives; the two ways alternated. An epoch's
-rate is what the run itself logs at its last logged step; the first epoch warms up. Two cores and nothing beside this
-should run. Writes benchmarks/results/ranks-speed.json.
+Amazon Beauty, one block of width 64, the full softmax and 256 sampled negatives. Small and large steps, since what
+ranks tell each other takes as long in both. The two ways alternated. An epoch's rate is what the run itself logs at its
+last logged step; the first epoch warms up. Two cores and nothing beside this should run. Writes
+benchmarks/results/ranks-speed.json.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import csv
 import statistics
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,12 @@ from harness import RECIPES, on_processes, seqrec, write_result
 RECIPE = RECIPES / "amazon-beauty-causal.yaml"
 EPOCHS, ROUNDS = 3, 3
 LOSSES = {"full": "{kind: full_softmax}", "sampled": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
+STEP_TOKENS = (4096, 16_384)
 WAYS = {"1 process, 2 threads": (1, 2), "2 processes, 1 thread": (2, 1)}
 SETTINGS = [
     "model.items.width=64",
     "model.backbone.width=64",
     "selection.patience=null",
-    "data.step_tokens=4096",
     "trainer.limit_val_batches=0",
     f"trainer.max_epochs={EPOCHS}",
     "trainer.log_every_n_steps=10",
@@ -33,16 +35,20 @@ SETTINGS = [
 
 
 def main() -> None:
-    rates: dict[str, dict[str, list[float]]] = {loss: {way: [] for way in WAYS} for loss in LOSSES}
+    taken: dict[tuple[str, int], dict[str, list[float]]] = {
+        case: {way: [] for way in WAYS} for case in product(LOSSES, STEP_TOKENS)
+    }
     with tempfile.TemporaryDirectory() as name:
         for _ in range(ROUNDS):
-            for loss in LOSSES:
-                for way in WAYS:
-                    rates[loss][way].append(measure(Path(name), loss, way))
-                    print(loss, way, f"{rates[loss][way][-1]:,.0f} events/s", flush=True)
-    figures = {loss: compare(*ways.values()) for loss, ways in rates.items()}
-    print(figures)
-    print(write_result("ranks-speed", figures | {"settings": SETTINGS}))
+            for (loss, step_tokens), ways in taken.items():
+                for way, rates in ways.items():
+                    rates.append(measure(Path(name), loss, step_tokens, way))
+                    print(f"{loss}, {step_tokens} tokens, {way}: {rates[-1]:,.0f} events/s", flush=True)
+    rows = [
+        {"loss": loss, "step_tokens": step_tokens} | compare(*ways.values())
+        for (loss, step_tokens), ways in taken.items()
+    ]
+    print(write_result("ranks-speed", {"rows": rows, "settings": SETTINGS}))
 
 
 def compare(threads: list[float], processes: list[float]) -> dict[str, Any]:
@@ -55,11 +61,11 @@ def compare(threads: list[float], processes: list[float]) -> dict[str, Any]:
     }
 
 
-def measure(folder: Path, loss: str, way: str) -> float:
+def measure(folder: Path, loss: str, step_tokens: int, way: str) -> float:
     """The best epoch's rate, but for the first."""
     processes, threads = WAYS[way]
     changes = [f"data.store={folder / 'store'}", f"model.loss={LOSSES[loss]}", "name=speed", *on_processes(processes)]
-    changes.append("trainer.enable_progress_bar=false")
+    changes += [f"data.step_tokens={step_tokens}", "trainer.enable_progress_bar=false"]
     seqrec("fit", str(RECIPE), "--fresh", *SETTINGS, *changes, folder=folder, threads=threads)
     with (folder / "runs/speed/csv/version_0/metrics.csv").open() as file:
         rows = [(int(row["epoch"]), float(row["tokens/s"])) for row in csv.DictReader(file) if row["tokens/s"]]

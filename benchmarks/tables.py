@@ -17,6 +17,7 @@ from sections import (
     curves,
     exactness,
     figures,
+    gpu,
     inference,
     loader,
     losses,
@@ -38,6 +39,7 @@ SECTIONS = (
     *(quality, adapters),
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
+    gpu,
     *(exactness, ranks, strategies),
     figures,  # takes what is left
 )

@@ -24,7 +24,7 @@ from peft import PeftModel
 
 from seqrec.errors import RunError
 from seqrec.logs import prepare
-from seqrec.models import SequenceModel, rank_pattern
+from seqrec.models import ParameterCounts, SequenceModel, rank_pattern
 from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model, is_first_process
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.schema import Recipe
@@ -171,12 +171,13 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     if run.result is not None and not fresh:
         return run
     parts = build(recipe, run.folder)
+    counts = parts.module.model.parameter_counts()  # while weights are whole
     started = time.time()
     # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
     resumes = run.last.exists() and not fresh
     parts.trainer.fit(parts.module, parts.data, ckpt_path=str(run.last) if resumes else None)
     if parts.trainer.is_global_zero:
-        _write_result(run, parts, time.time() - started)
+        _write_result(run, parts, counts, time.time() - started)
     return run
 
 
@@ -204,7 +205,7 @@ def _is_restart() -> bool:
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
-def _write_result(run: Run, parts: Parts, seconds: float) -> None:
+def _write_result(run: Run, parts: Parts, counts: ParameterCounts, seconds: float) -> None:
     trainer, module = parts.trainer, parts.module
     best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoint))
     result = {
@@ -212,7 +213,7 @@ def _write_result(run: Run, parts: Parts, seconds: float) -> None:
         "epochs": trainer.current_epoch,
         "seconds_since_start": round(seconds, 1),
         "best": None if best.best_model_score is None else {str(best.monitor): float(best.best_model_score)},
-        "parameters": module.model.parameter_counts()._asdict(),
+        "parameters": counts._asdict(),
         "adapter_ranks": _adapter_ranks(module.model),
         "versions": versions(),
     }

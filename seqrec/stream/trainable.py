@@ -36,6 +36,10 @@ class TrainableRows:
     starts: Int64
     lengths: Int64
 
+    def __getitem__(self, chosen: Int64 | slice) -> TrainableRows:
+        """Some of the sequences, of the same events."""
+        return TrainableRows(self.ids[chosen], self.items, self.starts[chosen], self.lengths[chosen])
+
 
 def rows_of(ids: Int64) -> Int64:
     """int64 (n,), store rows of sequences; one occurs more than once where its history is cut into several."""

@@ -44,10 +44,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class _ReadWindow:
-    """A window's sequences and, for each of its slots, which of them."""
+    """A window's sequences, slot after slot: those of slot i are ``bounds[i]:bounds[i + 1]``."""
 
     rows: TrainableRows
-    slots: list[Int64]
+    bounds: list[int]
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,9 @@ class TrainingStream:
         self, order: EpochPlan, partition: int, number: int, units: list[Future[TrainableRows]]
     ) -> _ReadWindow:
         rows = self._rule.join([unit.result() for unit in units])
-        return _ReadWindow(rows, order.slots(partition, number, rows.lengths - self._task.extra_events))
+        slots = order.slots(partition, number, rows.lengths - self._task.extra_events)
+        # in slot order here, since a gather for each step takes longer than one for all
+        return _ReadWindow(rows[np.concatenate(slots)], np.cumsum([0, *map(len, slots)]).tolist())
 
     def _make_steps(
         self, epoch: int, steps: range, parts: Sequence[tuple[Share, _Reading]], pin_memory: bool
@@ -249,14 +251,13 @@ class TrainingStream:
         ]
 
     def _make(self, position: Position, part: Share, reading: _Reading) -> TrainingBatch:
-        window = reading.read.result()
-        slot = window.slots[position.step - reading.window.first_slot]
-        chosen = slot[stripe(len(slot), part)]
-        if not len(chosen):
+        window, slot = reading.read.result(), position.step - reading.window.first_slot
+        begin, end = window.bounds[slot : slot + 2]
+        rows = window.rows[begin:end][stripe(end - begin, part)]
+        if not len(rows.ids):
             return _filler(position)
-        rows = window.rows
-        ids, lengths = rows.ids[chosen], rows.lengths[chosen]
-        items = pad(rows.items, rows.starts[chosen], lengths)
+        ids, lengths = rows.ids, rows.lengths
+        items = pad(rows.items, rows.starts, lengths)
         keys = keys_of(ids, self._seed, position.epoch)
         pairs = self._task.pairs(items, torch.from_numpy(lengths), keys)
         named = torch.from_numpy(rows_of(ids)), torch.from_numpy(keys.view(np.int64))

@@ -139,3 +139,24 @@ def test_an_encoder_with_a_decoder(tmp_path: Path) -> None:
     T5Config().save_pretrained(tmp_path)
     with pytest.raises(BackboneError, match=r"(?s)`t5` is not an encoder or a decoder.*BERT or GPT"):
         pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert", "llama"])
+def test_attention_and_recomputing_change_how_and_not_what(kind: str) -> None:
+    models = []
+    for changes in ({}, {"attn_implementation": "eager"}, {"activation_checkpointing": True}):
+        torch.manual_seed(0)
+        models.append(Backbone(configured(kind, layers=2, heads=2, width=8, dropout=0.0, **changes)))
+    assert [len(model.blocks()) for model in models] == [2, 2, 2]
+    gradients = []
+    for model in models:
+        vectors = torch.randn(3, 7, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        hidden = model(vectors, torch.tensor([7, 7, 7]))
+        gradients.append(torch.autograd.grad(hidden.square().sum(), [vectors, *model.blocks()[0].parameters()]))
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-5)
+
+
+def test_an_attention_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BackboneError, match=r"attn_implementation: `gpt2` cannot be computed with flash_attention_2"):
+        configured("gpt2", layers=1, width=8, attn_implementation="flash_attention_2")
