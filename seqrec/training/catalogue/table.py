@@ -19,24 +19,22 @@ class ShardedItemTable(ItemTable):
     Every lookup is one exchange with the other ranks, forward and backward, so that all of them must make as many.
 
     Args:
-        whole: the table, the same on all ranks; it can be thrown away afterwards.
+        made: the table, the same on all ranks, or only the shard's rows of it; it can be thrown away afterwards.
         shard: this rank's rows.
 
     Attributes:
         weight: float (n, D), the rank's rows.
     """
 
-    def __init__(self, whole: ItemTable, shard: Shard):
-        nn.Module.__init__(self)  # no whole table to be made first
-        self.weight = nn.Parameter(whole.weight.detach()[shard.own].clone(), requires_grad=whole.weight.requires_grad)
-        self.mask = whole.mask
-        self.row_gradients = whole.row_gradients
+    def __init__(self, made: ItemTable, shard: Shard):
+        nn.Module.__init__(self)  # no table to be made first
+        rows = made.weight.detach()
+        rows = rows[shard.own].clone() if len(rows) == shard.n_items else rows
+        self.n_items = shard.n_items
+        self.weight = nn.Parameter(rows, requires_grad=made.weight.requires_grad)
+        self.mask = made.mask
+        self.row_gradients = made.row_gradients
         self.shard = shard
-
-    @property
-    def n_items(self) -> int:
-        """Catalogue size N, of all ranks."""
-        return self.shard.n_items
 
     def forward(self, items: Tensor) -> Tensor:
         """Vectors of items, as `ItemTable.forward`; all ranks meet."""

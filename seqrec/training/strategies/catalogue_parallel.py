@@ -23,6 +23,14 @@ class CatalogueParallelStrategy(DDPStrategy):
     gathers the shards and writes one file, which can be continued on any number of ranks, under either strategy.
     """
 
+    def shard_of(self, n_items: int) -> Shard:
+        """This rank's rows of a table.
+
+        Raises:
+            UnsupportedError: there are too few items.
+        """
+        return Shard(n_items, self.global_rank, self.world_size)
+
     def shard(self, model: SequenceModel) -> None:
         """Leaves this rank's rows of the item table, in place; nothing where that is done.
 
@@ -31,7 +39,7 @@ class CatalogueParallelStrategy(DDPStrategy):
         """
         if isinstance(model.items, ShardedItemTable):
             return
-        shard = Shard(model.items.n_items, self.global_rank, self.world_size)
+        shard = self.shard_of(model.items.n_items)
         model.loss = sharded_loss(model.loss, shard)
         model.items = ShardedItemTable(model.items, shard)
         # or DDP would give all ranks the rows of rank 0, and then their mean gradient
