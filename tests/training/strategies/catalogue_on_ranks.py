@@ -93,7 +93,7 @@ def group(rank: int, ranks: int, folder: Path) -> Iterator[bool]:
         yield False
         return
     if ranks:
-        os.environ["LOCAL_RANK"] = str(rank)
+        os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
         store = dist.FileStore(str(folder / f"group-{ranks}"), ranks)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
     yield True
