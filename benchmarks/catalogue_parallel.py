@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +38,13 @@ SMALLER, LARGEST = (500_000, 1_000_000, 2_000_000), 5_000_000
 
 
 class Memory(Callback):
-    """Resident megabytes between steps, and seconds of the steps after the first."""
+    """Resident megabytes between steps."""
 
     def __init__(self) -> None:
         self.between = 0.0
-        self.ends: list[float] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.ends.append(time.perf_counter())
 
     def on_train_batch_start(self, *_: Any) -> None:
         self.between = resident("VmRSS")
@@ -100,8 +95,7 @@ def on_rank(rank: int, n_items: int, strategy: str, folder: Path) -> None:
     trainer.fit(module, DataLoader([batch(n_items, rank, step) for step in range(STEPS)], batch_size=None))
     if rank == 0:
         taken = {"peak_mb": resident("VmHWM") - before, "between_steps_mb": memory.between - before}
-        seconds = float(np.diff(memory.ends).min())
-        print(json.dumps({key: round(value) for key, value in taken.items()} | {"step_seconds": round(seconds, 2)}))
+        print(json.dumps({key: round(value) for key, value in taken.items()}))
     dist.destroy_process_group()
 
 

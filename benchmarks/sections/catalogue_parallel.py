@@ -23,7 +23,6 @@ def body(figures: dict[str, Any]) -> list[str]:
             "strategy": row["strategy"] + (", computed" if row.get("computed") else ""),
             "peak, MB": row["peak_mb"],
             "between steps, MB": row["between_steps_mb"],
-            "a step, s": row.get("step_seconds"),
         }
         for row in sorted(figures["rows"], key=lambda row: (row["items"], row["strategy"]))
     ]

@@ -52,7 +52,8 @@ def run_recipe(store: Path) -> dict[str, Any]:
     """One whose learning rate changes weights, with clipping of sparse gradients."""
     values = recipe(store, "sampled")
     trainer = {"accelerator": "cpu", "gradient_clip_val": 0.3, "log_every_n_steps": 0}
-    return values | {"optimizer": {"lr": 0.02, "table_updates": "rows"}, "loggers": [], "trainer": values["trainer"] | trainer}
+    optimizer = {"lr": 0.02, "table_updates": "rows"}
+    return values | {"optimizer": optimizer, "loggers": [], "trainer": values["trainer"] | trainer}
 
 
 @pytest.fixture(scope="module")
