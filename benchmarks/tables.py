@@ -14,6 +14,7 @@ from types import ModuleType
 from harness import RESULTS
 from sections import (
     adapters,
+    catalogue_parallel,
     curves,
     exactness,
     figures,
@@ -40,7 +41,7 @@ SECTIONS = (
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
-    *(exactness, ranks, strategies),
+    *(exactness, ranks, strategies, catalogue_parallel),
     figures,  # takes what is left
 )
 HEAD = """# Benchmarks

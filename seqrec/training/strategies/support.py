@@ -69,7 +69,21 @@ REFUSALS = (
         "set it to `all`, or train under `ddp`",
     ),
     Refusal(
-        _SHARDED,
+        ("catalogue_parallel",),
+        "trainer.precision",
+        "16-mixed",
+        "each rank would see overflow in its own rows of the item table only",
+        "use `bf16-mixed`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
+        "trainer.precision",
+        "bf16-true",
+        "its losses are sums in the precision of the item table, for which bfloat16 is too coarse",
+        "use `bf16-mixed`",
+    ),
+    Refusal(
+        (*_SHARDED, "catalogue_parallel"),
         "optimizer.ema",
         None,
         "the average would have to be kept and saved in shards, which it is not",
@@ -116,7 +130,7 @@ def check_combination(strategy: str, family: Family, chosen: Mapping[str, str | 
         UnsupportedError: all faults in one message.
     """
     precision = chosen.get("trainer.precision")
-    if family in _SHARDED and precision is not None and precision not in PRECISIONS:
+    if family in (*_SHARDED, "catalogue_parallel") and precision is not None and precision not in PRECISIONS:
         raise UnsupportedError(
             f"`{precision}` has not been tried under `{strategy}`",
             where="trainer.precision",
