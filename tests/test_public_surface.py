@@ -34,6 +34,7 @@ VERBS = {
         "--items-title", "--items-category",
     },
     "fit": {"recipe", "overrides", "--runs", "--fresh"},
+    "plan": {"recipe", "overrides", "--device", "--devices", "--nodes", "--items", "--json"},
     "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
     "recommend": {
         "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",

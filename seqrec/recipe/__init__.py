@@ -1,6 +1,6 @@
 """Recipe files: what they may say, and what is built from them."""
 
-from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
+from seqrec.recipe.build import Parts, build, build_data, build_recipe_model, check_recipe
 from seqrec.recipe.curve import training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe
 from seqrec.recipe.run import Run, ensure_store, fit, write_text
@@ -15,6 +15,7 @@ __all__ = [
     "build",
     "build_data",
     "build_recipe_model",
+    "check_recipe",
     "dump_recipe",
     "ensure_store",
     "export_run",
