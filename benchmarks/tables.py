@@ -22,6 +22,7 @@ from sections import (
     loader,
     losses,
     matmul_share,
+    plan,
     quality,
     ranking,
     ranks,
@@ -41,6 +42,7 @@ SECTIONS = (
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
     *(exactness, ranks, strategies),
+    plan,
     figures,  # takes what is left
 )
 HEAD = """# Benchmarks

@@ -18,6 +18,7 @@ from seqrec.recipe import Recipe, check_recipe
 from seqrec.store import SequenceStore
 
 _SOME_STEPS = 10_000  # of a training whose store is not there to count them: only adapters' schedules ask
+_TIE = 1.05  # a time is not known better than this, and the simpler strategy is first
 _ROW_COPIES = 6  # of a touched row: its gradient, twice as it is merged, and weight and averages while they are updated
 
 
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
         workload: of the rank that has most.
         rows: strategies that the recipe can be trained under.
         refused: the others, with the reason.
-        recommended: the fastest of those that fit, simplest first where they tie; None where none fits.
+        recommended: the first of those that fit and are about as fast as the fastest; None where none fits.
     """
 
     device: str
@@ -93,7 +94,6 @@ def plan_recipe(recipe: Recipe, *, device: str, nodes: int = 1, devices: int = 1
         half = str(recipe.trainer.get("precision", "")).startswith("bf16")
         rank = Rank(trace, sizes, world_size, device == "cpu", half, workload.micro_batches)
         rows += [_row(strategy, checkpointing, rank, found, nodes, devices) for strategy in strategies]
-    fitting = [row for row in rows if row.fits]
     return Plan(
         device=device,
         nodes=nodes,
@@ -103,7 +103,7 @@ def plan_recipe(recipe: Recipe, *, device: str, nodes: int = 1, devices: int = 1
         workload=workload,
         rows=rows,
         refused=refused,
-        recommended=min(fitting, key=lambda row: row.cost.seconds) if fitting else None,
+        recommended=_recommended([row for row in rows if row.fits]),
     )
 
 
@@ -172,6 +172,11 @@ def _row(strategy: str, checkpointing: bool, rank: Rank, device: Device, nodes: 
     sharing = devices if rank.on_cpu else 1  # processes of a machine share its memory
     fits = memory.total * sharing <= device.memory * (1 - HEADROOM)
     return Row(strategy, checkpointing, memory, step_cost(strategy, rank, device, nodes=nodes), fits)
+
+
+def _recommended(fitting: list[Row]) -> Row | None:
+    fastest = min((row.cost.seconds for row in fitting), default=0.0)
+    return next((row for row in fitting if row.cost.seconds <= _TIE * fastest), None)
 
 
 def _row_to_dict(row: Row) -> dict[str, Any]:
