@@ -8,8 +8,8 @@ from sections.common import table
 
 FILES = "plan.json"
 TITLE = "Memory that a plan predicts"
-ABOUT = """`seqrec plan` beside the peak of a training on the CPU: MiB of the rank that takes most, above what its process
-had before it built anything. The strategies' rules were found with the recipes named calibration, with no others.
+ABOUT = """`seqrec plan` beside the peak of a training on the CPU: MiB of the rank that takes most, above what it had
+before it built anything. The strategies' rules were found with the recipes named calibration, with no others.
 """
 
 

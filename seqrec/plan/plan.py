@@ -91,7 +91,7 @@ def plan_recipe(recipe: Recipe, *, device: str, nodes: int = 1, devices: int = 1
     rows: list[Row] = []
     for checkpointing in (False, True):
         trace, sizes, parameters = _trace(recipe, workload, checkpointing, on_cpu=device == "cpu")
-        half = str(recipe.trainer.get("precision", "")).startswith("bf16")
+        half = "16" in str(recipe.trainer.get("precision", ""))
         rank = Rank(trace, sizes, world_size, device == "cpu", half, workload.micro_batches)
         rows += [_row(strategy, checkpointing, rank, found, nodes, devices) for strategy in strategies]
     return Plan(
@@ -121,11 +121,12 @@ def _workload(recipe: Recipe, world_size: int, n_items: int | None) -> Workload:
 
 def _strategies(recipe: Recipe, world_size: int, *, on_cpu: bool) -> tuple[list[str], dict[str, str]]:
     """Those that make a difference here, simplest first, and those that the recipe cannot be trained under."""
-    whole, not_here = ("auto", "ddp") if world_size == 1 else ("ddp", "auto")
+    whole = "auto" if world_size == 1 else "ddp"
     check_recipe(_under(recipe, whole))  # what is refused there is refused everywhere
     tried, refused = [], {}
-    for strategy in HELD:
-        if strategy == not_here or (on_cpu and strategy.endswith("_offload")):
+    for strategy in [whole, *(name for name in HELD if name not in ("auto", "ddp"))]:
+        offloads = strategy.endswith("_offload")
+        if (on_cpu and offloads) or (world_size == 1 and not offloads and strategy != whole):
             continue
         try:
             check_recipe(_under(recipe, strategy))

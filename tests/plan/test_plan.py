@@ -67,3 +67,10 @@ def test_what_does_not_fit_is_not_recommended(recipe_values: dict[str, Any]) -> 
     assert {row.strategy for row in small.rows if row.fits} > {"ddp", "fsdp2"}
     assert "ddp" not in {row.strategy for row in large.rows if row.fits}
     assert large.recommended is None or large.recommended.fits
+
+
+def test_one_device_shares_with_nobody_but_its_host(recipe_values: dict[str, Any]) -> None:
+    plan = plan_recipe(parse_recipe(recipe_values, where="test"), device="a100-40gb", n_items=1_000)
+    assert {row.strategy.partition("_offload")[1] or row.strategy for row in plan.rows} == {"auto", "_offload"}
+    assert plan.recommended == plan.rows[0]
+    assert all(row.cost.traffic == 0 for row in plan.rows)
