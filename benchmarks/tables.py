@@ -23,6 +23,7 @@ from sections import (
     loader,
     losses,
     matmul_share,
+    plan,
     quality,
     ranking,
     ranks,
@@ -42,6 +43,7 @@ SECTIONS = (
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
     *(exactness, ranks, strategies, catalogue_parallel),
+    plan,
     figures,  # takes what is left
 )
 HEAD = """# Benchmarks

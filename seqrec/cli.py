@@ -125,6 +125,30 @@ def fit(
 
 
 @app.command()
+def plan(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    device: Annotated[str, typer.Option(help="As `h100-80gb`; `cpu` is this machine.")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="Devices of each node.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    items: Annotated[int | None, typer.Option(min=1, help="Size of the catalogue, without a store.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the plan as JSON.")] = None,
+) -> None:
+    """Predict memory, traffic and time of a training step under each strategy, before training.
+
+    Example: `seqrec plan recipes/demo.yaml --nodes 2 --devices 8 --device h100-80gb --items 1000000`
+    """
+    from seqrec.plan import plan_recipe, plan_table
+    from seqrec.recipe import load_recipe, write_text
+
+    _quiet_packages()
+    made = plan_recipe(load_recipe(recipe, overrides or []), device=device, nodes=nodes, devices=devices, n_items=items)
+    _print(plan_table(made))
+    if json_file:
+        write_text(json_file, json.dumps(made.to_dict(), indent=2) + "\n")
+
+
+@app.command()
 def launch(
     scheduler: Annotated[Literal["torchrun", "slurm", "kubernetes"], typer.Argument(help="What starts the processes.")],
     recipe: RecipeFile,

@@ -60,7 +60,7 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
     Raises:
         RecipeError, UnsupportedError, StoreError, BackboneError, AdapterError: a part does not fit.
     """
-    _check(recipe)
+    check_recipe(recipe)
     data = build_data(recipe)
     total_steps = _total_steps(recipe, data.training.n_steps)
     trainer = build_trainer(recipe, Path(folder), data)
@@ -141,7 +141,12 @@ def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return int(min(limits))
 
 
-def _check(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
+    """Refuses settings that are right one by one and do not work together.
+
+    Raises:
+        UnsupportedError: which, and the way out.
+    """
     strategy = recipe.trainer.get("strategy", "auto")
     adapter = recipe.model.adapter
     chosen = {
