@@ -19,7 +19,6 @@ from . import require
 from .hosts import Host, missing, two_hosts
 
 TIMEOUT_S = 15
-WAITS = "last_call_timeout=2,read_timeout=15"  # half a minute and a minute by default
 # the command torchrun, with the logging command in the place of `-m seqrec`
 TORCHRUN = f"""#!{sys.executable}
 import sys
@@ -42,7 +41,7 @@ class Job:
 
     def __init__(self, place: Workplace, meets: Host, name: str, nodes: str):
         self._folder, self._name = place.folder, name
-        meeting = [f"--rdzv-endpoint={meets.name}:29400", f"--rdzv-conf={WAITS}"]
+        meeting = [f"--rdzv-endpoint={meets.name}:29400", "--rdzv-conf=last_call_timeout=2"]  # 30 by default
         self._words = [f"--nnodes={nodes}", *meeting, "recipe.yaml", f"name={name}", f"faults.timeout_s={TIMEOUT_S}"]
         self._consumed = place.folder / "consumed" / name
         self._consumed.mkdir(parents=True)
@@ -143,6 +142,7 @@ def test_a_host_that_is_cut_off_is_named_and_the_other_goes_on_until_it_is_back(
     job.go_on(together)
     for host, other, rank in ((stays, leaves, 1), (leaves, stays, 0)):
         job.wait_for_word(f"TrainingError: rank {rank} (host {other.name}, process ", host, seconds=TIMEOUT_S + 30)
+    leaves.power_off()  # its torchrun has nothing to say until TCP gives up, a quarter of an hour later
     assert job.end(leaves) != 0
     job.wait_for_step(alone, rank=0)
     leaves.plug_in()
