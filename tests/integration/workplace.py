@@ -60,7 +60,7 @@ class Workplace:
             overrides: of the recipe.
         """
         consumed = self.folder / "consumed" / name
-        start = consumed / f"start-{len(list(consumed.glob('start-*')))}"
+        start = consumed / f"start-{len(list(consumed.glob('start-*'))):03}"
         start.mkdir(parents=True)
         devices = [f"trainer.devices={ranks}", f"trainer.strategy={'ddp' if ranks > 1 else 'auto'}"]
         command = [sys.executable, str(SCRIPT), "fit", "recipe.yaml", f"name={name}", *devices, *overrides]
