@@ -3,7 +3,9 @@
     python benchmarks/strategies.py
 
 The demo's simulated shop, full fine-tuning and LoRA on a frozen backbone, dropout off, float32. ZeRO-3 shards every
-tensor, also the small ones that it would keep whole. Writes benchmarks/results/strategies.json.
+tensor, also the small ones that it would keep whole. Then an epoch of each, whose checkpoint is evaluated,
+consolidated, evaluated from the consolidated file alone, and exported, which compares scores in a fresh process. Writes
+benchmarks/results/strategies.json.
 """
 
 from __future__ import annotations
@@ -13,13 +15,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from harness import RECIPES, losses_of, seqrec, write_result
+from safetensors.torch import load_file
 
+from seqrec.evaluation import evaluate
+from seqrec.models import SequenceModel
+from seqrec.recipe import Run, consolidate, export_run
 from seqrec.simulate import simulate_shop, write_shop
 
 STEPS = 50
+LENGTH = [f"trainer.max_steps={STEPS}"]
 SETTINGS = [
-    f"trainer.max_steps={STEPS}",
     "trainer.log_every_n_steps=1",
     "data.partitions=4",
     "model.backbone.dropout=0",
@@ -44,18 +51,49 @@ def main() -> None:
         for kind in KINDS:
             one = losses(folder, kind, "auto", 1)
             rows += [compare(one, losses(folder, kind, strategy, 2), kind, strategy) for strategy in STRATEGIES]
-    for row in rows:
-        print(row)
+            for row, strategy in zip(rows[-len(STRATEGIES) :], STRATEGIES, strict=True):
+                row |= from_checkpoint_to_bundle(folder, kind, strategy)
+                print(row, flush=True)
     print(write_result("strategies", {"steps": STEPS, "settings": SETTINGS, "rows": rows}))
 
 
 def losses(folder: Path, kind: str, strategy: str, processes: int) -> dict[int, float]:
-    run = f"{kind}-{strategy}"
+    return losses_of(fit(folder, kind, strategy, processes, f"{kind}-{strategy}", LENGTH))
+
+
+def fit(folder: Path, kind: str, strategy: str, processes: int, run: str, length: list[str]) -> Path:
     where = str(folder / "zero3.json") if strategy == "deepspeed_stage_3" else strategy
     paths = [f"name={run}", f"logs.root={folder / 'log'}", f"data.store={folder / 'store'}"]
     placed = [f"trainer.devices={processes}", f"trainer.strategy={where}"]
-    seqrec("fit", str(RECIPES / "demo.yaml"), *SETTINGS, *KINDS[kind], *placed, *paths, folder=folder)
-    return losses_of(folder / "runs" / run)
+    seqrec("fit", str(RECIPES / "demo.yaml"), *SETTINGS, *length, *KINDS[kind], *placed, *paths, folder=folder)
+    return folder / "runs" / run
+
+
+def from_checkpoint_to_bundle(folder: Path, kind: str, strategy: str) -> dict[str, Any]:
+    """Validation NDCG@10 as training had it, from its checkpoint and from the consolidated file; and an export."""
+    place = fit(folder, kind, strategy, 2, f"{kind}-{strategy}-epoch", ["trainer.max_epochs=1"])
+    run = Run(place)
+    assert run.result is not None
+    weights = load_file(consolidate(run))
+    emptied = Run(place).model
+    with torch.no_grad():
+        for parameter in emptied.parameters():
+            if parameter.requires_grad:
+                parameter.zero_()
+    emptied.load_state_dict(weights, strict=False)
+    export_run(run, folder / "bundles" / place.name)  # raises where a fresh process scores otherwise
+    return {
+        "ndcg@10 in training": run.result["best"]["val/ndcg@10"],
+        "of the checkpoint": ndcg(run, run.model),
+        "of the consolidated file": ndcg(run, emptied),
+        "exported, scores equal": True,
+    }
+
+
+def ndcg(run: Run, model: SequenceModel) -> float:
+    found = evaluate(model, run.data, part="validation", progress=False)
+    assert found is not None
+    return float(found.to_dict()["model"]["ndcg@10"])
 
 
 def compare(one: dict[int, float], two: dict[int, float], kind: str, strategy: str) -> dict[str, Any]:
