@@ -29,7 +29,7 @@ def full_softmax(hidden: Tensor, targets: Tensor, table: Tensor) -> Tensor:
 
     Args:
         hidden: float32 or float64 (T, D), on the CPU; T may be 0.
-        targets: int64 (T,), 0..N-1.
+        targets: int64 (T,), 0..N-1, or -1 in a row that counts for nothing.
         table: (N, D), of the same dtype.
     Returns:
         (), of the same dtype. It can be differentiated once: its backward pass consumes the gradients made here.
@@ -73,16 +73,17 @@ def _accumulate(
     space = hidden.new_empty(n_items * chunk)
     for start in range(0, len(hidden), chunk):
         rows = slice(start, start + chunk)
-        x, target = hidden[rows], targets[rows].unsqueeze(0)
+        x, target, ignored = hidden[rows], targets[rows].clamp(min=0).unsqueeze(0), targets[rows] < 0
         # items lie along the first dimension: BLAS is faster so, and a run of items is one piece of memory
         logits = torch.mm(table, scaled[rows].t(), out=space[: n_items * len(x)].view(n_items, len(x)))
         shift = None if unshifted[rows].all() else logits.amax(0)
         target_logits = logits.gather(0, target).squeeze(0)
         totals = _exponentials_(logits, shift)
-        losses[rows] = totals.log2() - (target_logits if shift is None else target_logits - shift)
+        row_losses = totals.log2() - (target_logits if shift is None else target_logits - shift)
+        losses[rows] = row_losses.masked_fill_(ignored, 0.0)
         # now softmax minus one-hot, times the total
         logits.scatter_add_(0, target, -totals.unsqueeze(0))
-        totals = totals.unsqueeze(1)
+        totals = totals.masked_fill_(ignored, math.inf).unsqueeze(1)  # no gradient
         if d_hidden is not None:
             torch.mm(logits.t(), table, out=d_hidden[rows]).div_(totals)
         if d_table is not None:
