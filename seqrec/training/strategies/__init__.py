@@ -1,7 +1,7 @@
 """How training is shared between processes: strategies by name, and what works with each."""
 
 from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
-from seqrec.training.strategies.registry import FAMILIES, Family, build_strategy, family_of
+from seqrec.training.strategies.registry import FAMILIES, UNAVAILABLE, Family, build_strategy, family_of
 from seqrec.training.strategies.support import PRECISIONS, REFUSALS, check_combination, named, refusals
 from seqrec.training.strategies.traits import forward_gathers, loss_factor
 from seqrec.training.strategies.zero import ZeroStrategy
@@ -10,6 +10,7 @@ __all__ = [
     "FAMILIES",
     "PRECISIONS",
     "REFUSALS",
+    "UNAVAILABLE",
     "Family",
     "Fsdp2Strategy",
     "ZeroStrategy",
