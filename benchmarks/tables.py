@@ -14,6 +14,7 @@ from types import ModuleType
 from harness import RESULTS
 from sections import (
     adapters,
+    catalogue_parallel,
     curves,
     exactness,
     figures,
@@ -22,6 +23,7 @@ from sections import (
     loader,
     losses,
     matmul_share,
+    plan,
     quality,
     ranking,
     ranks,
@@ -40,7 +42,8 @@ SECTIONS = (
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
-    *(exactness, ranks, strategies),
+    *(exactness, ranks, strategies, catalogue_parallel),
+    plan,
     figures,  # takes what is left
 )
 HEAD = """# Benchmarks

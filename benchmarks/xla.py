@@ -6,7 +6,8 @@
 
 In two environments, since torch_xla's last release goes with torch 2.9, which seqrec does not run on: the first part
 makes batches and their losses on the CPU, the second trains the model on the same batches under XLA, by a loop of its
-own: without Lightning, and with a plain cross-entropy in the place of the one that torch 2.9 has not.
+own: without Lightning, and with a plain cross-entropy in the place of the one that torch 2.9 has not. All cases run in
+one process, so later ones find programs that earlier ones compiled.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ if (($# == 0)); then
     sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2
     exit 2
 fi
+# else the ranks' store outlives them, and a restarted rank may be sent to the address of one that has ended
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 # options given win, as they come last
 exec torchrun --rdzv-backend=c10d --rdzv-endpoint=localhost:0 --rdzv-id="$(basename "$1")" --max-restarts=3 \
     "${options[@]}" -m seqrec fit "$@"

@@ -6,16 +6,15 @@ Heavy packages are imported inside the verbs, so that `seqrec --help` answers at
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from seqrec.errors import SeqrecError
+from seqrec.quiet import quiet_packages, quiet_start
 
 app = typer.Typer(
     name="seqrec",
@@ -25,17 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-)
-
-# warnings of the packages below that say nothing to who runs a recipe, by the beginning of their text
-_NEEDLESS_WARNINGS = (
-    r"It is recommended to use .self\.log\(.*sync_dist=True",  # what seqrec logs is summed over ranks already
-    r"The number of training batches \(\d+\) is smaller than the logging interval",
-    r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
-    r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
-    r"predict returned None",  # results go to files
-    r"The `srun` command is available on your system but is not used",  # a laptop of the cluster, or its login node
-    r"Checkpoint directory .* exists and is not empty",  # a run that is continued
 )
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
@@ -117,11 +105,35 @@ def fit(
     from seqrec.recipe import fit as fit_recipe
     from seqrec.recipe import is_first_process, load_recipe, with_seed
 
-    _quiet_packages()
+    quiet_packages()
     wanted = load_recipe(recipe, overrides or [])
     run = fit_recipe(wanted if seed is None else with_seed(wanted, seed), runs=runs, fresh=fresh)
     if is_first_process():
         _say(f"{run.folder}: {json.dumps(run.result)}")
+
+
+@app.command()
+def plan(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    device: Annotated[str, typer.Option(help="As `h100-80gb`; `cpu` is this machine.")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="Devices of each node.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    items: Annotated[int | None, typer.Option(min=1, help="Size of the catalogue, without a store.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the plan as JSON.")] = None,
+) -> None:
+    """Predict memory, traffic and time of a training step under each strategy, before training.
+
+    Example: `seqrec plan recipes/demo.yaml --nodes 2 --devices 8 --device h100-80gb --items 1000000`
+    """
+    from seqrec.plan import plan_recipe, plan_table
+    from seqrec.recipe import load_recipe, write_text
+
+    quiet_packages()
+    made = plan_recipe(load_recipe(recipe, overrides or []), device=device, nodes=nodes, devices=devices, n_items=items)
+    _print(plan_table(made))
+    if json_file:
+        write_text(json_file, json.dumps(made.to_dict(), indent=2) + "\n")
 
 
 @app.command()
@@ -182,7 +194,7 @@ def evaluate(
     from seqrec.evaluation import evaluation_table
     from seqrec.recipe import Run, open_trained, write_text
 
-    _quiet_packages()
+    quiet_packages()
     found = open_trained(trained, store=store)
     result = evaluate_model(
         found.model, found.data, part=split, devices=devices, accelerator=accelerator, progress=sys.stderr.isatty()
@@ -223,7 +235,7 @@ def recommend(
         raise typer.BadParameter("give one of --history, --user, --users and --all")
     if all_users != (out is not None):
         raise typer.BadParameter("--all and --out go together", param_hint="--out")
-    _quiet_packages()
+    quiet_packages()
     found = open_trained(trained, store=store)
     if out is not None:
         from seqrec.bulk import recommend_all
@@ -270,7 +282,7 @@ def consolidate(
     from seqrec.recipe import Run
     from seqrec.recipe import consolidate as consolidate_run
 
-    _quiet_packages()
+    quiet_packages()
     _say(str(consolidate_run(Run.open(run), checkpoint=checkpoint, out=out)))
 
 
@@ -286,7 +298,7 @@ def export(
     """
     from seqrec.recipe import Run, export_run
 
-    _quiet_packages()
+    quiet_packages()
     _say(f"{export_run(Run.open(run), out, merge=merge)}: scores equal in a fresh process")
 
 
@@ -297,7 +309,7 @@ def demo(
     """Simulate a shop's log and run it through: prepare, fit, evaluate, recommend, export, report."""
     from seqrec.demo import run_demo
 
-    _quiet_packages()
+    quiet_packages()
     _say(f"open {run_demo(out, say=_say)}")
 
 
@@ -312,31 +324,12 @@ def schema() -> None:
 def main() -> None:
     """Entry point: errors of seqrec's own are printed without a traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    # a filter, since DeepSpeed sets its level when it is imported
-    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
-    for text in _NEEDLESS_WARNINGS:
-        warnings.filterwarnings("ignore", message=text)
+    quiet_start()
     try:
         app()
     except SeqrecError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-
-
-def _quiet_packages() -> None:
-    """Lightning's advice comes with every start, and twice; transformers draws bars into files.
-
-    To be called once they are imported, as they set their own levels.
-    """
-    from transformers.utils import logging as transformers_logging
-
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("lightning"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
 
 
 def _log_settings(values: dict[str, Any]) -> Any:

@@ -34,6 +34,7 @@ VERBS = {
         "--items-title", "--items-category",
     },
     "fit": {"recipe", "overrides", "--runs", "--fresh", "--seed"},
+    "plan": {"recipe", "overrides", "--device", "--devices", "--nodes", "--items", "--json"},
     "launch": {
         "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
         "--dry-run",

@@ -9,7 +9,7 @@ from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
 from seqrec.evaluation.table import evaluation_table
 from seqrec.evaluation.tally import Tally
 from seqrec.evaluation.trainer import ranking_trainer
-from seqrec.evaluation.users import rank_users
+from seqrec.evaluation.users import rank_users, seen_lists
 from seqrec.evaluation.validation import RankHistogram
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "rank_metrics",
     "rank_users",
     "ranking_trainer",
+    "seen_lists",
     "write_report",
 ]

@@ -26,10 +26,14 @@ def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int, in_parts
     else:
         vectors = _in_parts(model, batch)
     scorer = DotScorer(vectors, model.item_vectors())
-    seen = None
-    if batch.seen_offsets is not None and batch.seen_items is not None:
-        seen = ItemLists(batch.seen_offsets, batch.seen_items)
-    return rank(scorer, k=k, targets=batch.targets, seen=seen)
+    return rank(scorer, k=k, targets=batch.targets, seen=seen_lists(batch))
+
+
+def seen_lists(batch: EvaluationBatch) -> ItemLists | None:
+    """What the users of a batch have seen; None where they may be recommended it again."""
+    if batch.seen_offsets is None or batch.seen_items is None:
+        return None
+    return ItemLists(batch.seen_offsets, batch.seen_items)
 
 
 def _rows_of_a_pass(batch: EvaluationBatch) -> int:

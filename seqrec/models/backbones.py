@@ -40,7 +40,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = base.config
         self.causal = is_causal(base)
-        self.base_fingerprint = fingerprint(base) if pretrained else None
+        self.base_fingerprint = fingerprint(base) if pretrained and base.device.type != "meta" else None
         frozen = not any(parameter.requires_grad for parameter in base.parameters())
         self._restorable = frozenset(base.state_dict()) if pretrained and frozen else frozenset()
         self.model: nn.Module = adapter(base) if adapter else base
@@ -97,7 +97,12 @@ def _attention_mask(lengths: Tensor, n_positions: int) -> Tensor:
 
 @torch.no_grad()
 def is_causal(model: PreTrainedModel) -> bool:
-    """Whether a position sees only itself and what lies before it; found by changing a later one and looking."""
+    """Whether a position sees only itself and what lies before it; found by changing a later one and looking.
+
+    On the meta device there is nothing to look at, and what attention modules say of themselves is believed.
+    """
+    if model.device.type == "meta":
+        return any(getattr(module, "is_causal", False) for module in model.modules())
     # two random vectors: a constant added to one would vanish in a LayerNorm at the input, as BERT's
     first_item, *later_items = torch.randn(3, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
     inputs = [torch.stack([first_item, later]).unsqueeze(0).to(model.device, model.dtype) for later in later_items]

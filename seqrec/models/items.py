@@ -13,6 +13,8 @@ from seqrec.settings import Settings
 
 PAD = 0
 MASK = -1
+# rows; a multiple of 16, in which torch draws normal numbers, so that pieces are what one draw of all would be
+_PIECE = 65_536
 
 
 class IdItemsSettings(Settings):
@@ -33,6 +35,7 @@ class ItemTable(nn.Module):
         n_items: catalogue size N.
         settings: width and initialisation.
         with_mask: whether the head puts mask tokens into its inputs.
+        rows: those to make, as they would be in the whole table; None for all.
 
     Attributes:
         row_gradients: whether the table's gradient is sparse, with the rows that were looked up only.
@@ -40,10 +43,10 @@ class ItemTable(nn.Module):
 
     row_gradients = False
 
-    def __init__(self, n_items: int, settings: IdItemsSettings, *, with_mask: bool):
+    def __init__(self, n_items: int, settings: IdItemsSettings, *, with_mask: bool, rows: slice | None = None):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_items, settings.width))
-        nn.init.normal_(self.weight, std=settings.init_std)
+        self.n_items = n_items
+        self.weight = nn.Parameter(_initial_vectors(n_items, settings, rows or slice(0, n_items)))
         self.mask = nn.Parameter(torch.randn(settings.width) * settings.init_std) if with_mask else None
 
     @property
@@ -63,3 +66,15 @@ class ItemTable(nn.Module):
         if self.mask is None:
             return vectors
         return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
+
+
+def _initial_vectors(n_items: int, settings: IdItemsSettings, rows: slice) -> Tensor:
+    """Some rows of a random table, for whose other rows there may be no room."""
+    found = torch.empty(rows.stop - rows.start, settings.width)
+    for start in range(0, max(n_items - _PIECE, 0) + 1, _PIECE):
+        stop = start + _PIECE if n_items - start >= 2 * _PIECE else n_items  # torch draws few numbers otherwise
+        piece = torch.empty(stop - start, settings.width).normal_(std=settings.init_std)
+        first, last = max(start, rows.start), min(stop, rows.stop)
+        if first < last:
+            found[first - rows.start : last - rows.start] = piece[first - start : last - start]
+    return found

@@ -154,11 +154,13 @@ class SequenceModel(nn.Module):
         return ParameterCounts(
             trainable=sum(p.numel() for p in others if p.requires_grad),
             frozen=sum(p.numel() for p in others if not p.requires_grad),
-            item_table=table.numel(),
+            item_table=self.items.n_items * self.items.width,
         )
 
 
-def build_model(settings: ModelSettings, *, n_items: int, max_length: int, total_steps: int) -> SequenceModel:
+def build_model(
+    settings: ModelSettings, *, n_items: int, max_length: int, total_steps: int, table_rows: slice | None = None
+) -> SequenceModel:
     """The model that a recipe describes, with fresh weights where they are not pretrained.
 
     Args:
@@ -166,6 +168,7 @@ def build_model(settings: ModelSettings, *, n_items: int, max_length: int, total
         n_items: catalogue size N.
         max_length: positions that the longest input takes.
         total_steps: optimizer steps of the whole training, for adapters with a schedule.
+        table_rows: rows of the item table to make, where others are to lie elsewhere; None for all.
     Raises:
         UnsupportedError: the head and the backbone see in different directions.
         BackboneError, AdapterError, RecipeError: a part cannot be built.
@@ -186,7 +189,7 @@ def build_model(settings: ModelSettings, *, n_items: int, max_length: int, total
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
-    items = ItemTable(n_items, settings.items, with_mask=head.with_mask)
+    items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
     return SequenceModel(items, backbone, head, build_loss(settings.loss))
 
 

@@ -172,6 +172,8 @@ def _load_pretrained(settings: PretrainedBackboneSettings) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(source)
         _check_and_change(config, settings)
+        if torch.get_default_device().type == "meta":  # wanted for its shapes: weights of any size need not be here
+            return AutoModel.from_config(config, dtype=torch.float32)
         return AutoModel.from_pretrained(source, config=config, dtype=torch.float32)
     except BackboneError:
         raise

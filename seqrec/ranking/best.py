@@ -57,10 +57,17 @@ class Best:
         self._last = _scores(self._keys[:, -1])
         return True
 
-    def lists(self) -> tuple[Tensor, Tensor]:
-        """Items int64 (B, k), best first, and scores float32 (B, k); item 0 where the score is -inf."""
-        scores = _scores(self._keys)
-        return (_LOW_BITS - (self._keys & _LOW_BITS)).where(scores > -torch.inf, 0), scores
+    @property
+    def keys(self) -> Tensor:
+        """int64 (B, k), best first: the greatest of several such keys are the best of all, whatever parts of the
+        catalogue they come from; `unpack` tells what they stand for."""
+        return self._keys
+
+
+def unpack(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Items int64, and scores float32, of `Best.keys` of any shape; item 0 where the score is -inf."""
+    scores = _scores(keys)
+    return (_LOW_BITS - (keys & _LOW_BITS)).where(scores > -torch.inf, 0), scores
 
 
 def _group_maxima(scores: Tensor) -> Tensor:

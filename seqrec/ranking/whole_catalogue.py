@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqrec.errors import MetricError
-from seqrec.ranking.best import Best
+from seqrec.ranking.best import Best, unpack
 from seqrec.ranking.scorers import TILE, ItemLists, Scorer
 
 USERS = 256  # ranked at once; part of the last bits of a matrix product, so not a setting
@@ -31,7 +32,18 @@ class Ranked(NamedTuple):
     top_scores: Tensor
 
 
-@torch.no_grad()
+class Part(NamedTuple):
+    """What ranking a part of the catalogue found for B users.
+
+    Attributes:
+        keys: int64 (B, k), or (B, k + 1) where there are targets: the best of the part, as `Best.keys`.
+        target_scores: float32 (B,), ``-inf`` for a target that lies in another part; None where no targets were given.
+    """
+
+    keys: Tensor
+    target_scores: Tensor | None
+
+
 def rank(
     scorer: Scorer,
     *,
@@ -59,10 +71,49 @@ def rank(
     Raises:
         MetricError: a score is NaN.
     """
-    blocks = [_Block.of(scorer, start, targets, seen) for start in range(0, max(1, scorer.n_users), USERS)]
-    ranked = [block.rank(k, chunk) for block in blocks]
-    ranks = None if targets is None else torch.cat([one.target_rank for one in ranked if one.target_rank is not None])
-    return Ranked(ranks, torch.cat([one.top_items for one in ranked]), torch.cat([one.top_scores for one in ranked]))
+    return join([rank_part(scorer, k=k, targets=targets, seen=seen, chunk=chunk)], k=k)
+
+
+@torch.no_grad()
+def rank_part(
+    scorer: Scorer,
+    *,
+    k: int,
+    targets: Tensor | None = None,
+    seen: ItemLists | None = None,
+    chunk: int | None = None,
+    first: int = 0,
+) -> Part:
+    """Ranks the items of a part of the catalogue; `join` makes the ranking of the parts.
+
+    Args:
+        scorer: of the part's items alone: its first one is item ``first + 1``.
+        k, targets, seen, chunk: as for `rank`, of the whole catalogue.
+        first: items of the catalogue before the part.
+    Raises:
+        MetricError: a score is NaN.
+    """
+    starts = range(0, max(1, scorer.n_users), USERS)
+    parts = [_Block.of(scorer, start, first, targets, seen).rank(k, chunk) for start in starts]
+    scores = None if targets is None else torch.cat([p.target_scores for p in parts if p.target_scores is not None])
+    return Part(torch.cat([part.keys for part in parts]), scores)
+
+
+def join(parts: Sequence[Part], *, k: int) -> Ranked:
+    """The ranking of the whole catalogue from those of its parts, of the same users.
+
+    Args:
+        parts: which together have every item once.
+        k: as they were ranked with.
+    """
+    targets = [part.target_scores for part in parts if part.target_scores is not None]
+    kept = k + 1 if targets else k
+    items, scores = unpack(torch.cat([part.keys for part in parts], dim=1).topk(kept).values)
+    ranks = None
+    if targets:
+        own = torch.stack(targets).amax(0)
+        ranks = (scores >= own[:, None]).sum(dim=1) - 1  # a target is not below itself
+    return Ranked(ranks, items[:, :k], scores[:, :k])
 
 
 @dataclass(frozen=True)
@@ -72,31 +123,33 @@ class _Block:
     Attributes:
         scorer: of these users.
         first_user: the first one's place in the batch.
-        targets: int64 (users,), or None.
-        hidden_users, hidden_rows: int64 (pairs,), users 0..users-1 and catalogue rows 0..N-1 of what is left out, in
-            any order, repeats allowed; None where nothing is.
+        first: items of the catalogue before the scorer's.
+        targets: int64 (users,), the scorer's first item being 1, or None.
+        hidden_users, hidden_rows: int64 (pairs,), users 0..users-1 and rows of the scorer from 0 of what is left out,
+            in any order, repeats allowed; None where nothing is.
     """
 
     scorer: Scorer
     first_user: int
+    first: int
     targets: Tensor | None
     hidden_users: Tensor | None = None
     hidden_rows: Tensor | None = None
 
     @classmethod
-    def of(cls, scorer: Scorer, start: int, targets: Tensor | None, seen: ItemLists | None) -> _Block:
+    def of(cls, scorer: Scorer, start: int, first: int, targets: Tensor | None, seen: ItemLists | None) -> _Block:
         stop = min(start + USERS, scorer.n_users)
-        part, own = scorer.of_users(start, stop), None if targets is None else targets[start:stop]
+        part, own = scorer.of_users(start, stop), None if targets is None else targets[start:stop] - first
         if seen is None:
-            return cls(part, start, own)
+            return cls(part, start, first, own)
         lists = seen.of_users(start, stop)
-        users, rows = lists.rows(), lists.items - 1
+        users, rows = lists.rows(), lists.items - 1 - first
+        hidden = (rows >= 0) & (rows < scorer.n_items)
         if own is not None:
-            others = rows != own[users] - 1
-            users, rows = users[others], rows[others]
-        return cls(part, start, own, users, rows)
+            hidden &= rows != own[users] - 1
+        return cls(part, start, first, own, users[hidden], rows[hidden])
 
-    def rank(self, k: int, chunk: int | None) -> Ranked:
+    def rank(self, k: int, chunk: int | None) -> Part:
         n_users, n_items = self.scorer.n_users, self.scorer.n_items
         step = chunk or max(TILE, CHUNK_BYTES // (4 * max(1, n_users)) // TILE * TILE)
         best: Best | None = None
@@ -105,16 +158,14 @@ class _Block:
             scores = self.scorer(start, min(start + step, n_items))
             if best is None:
                 best = Best(k if self.targets is None else k + 1, n_users, scores.device)
-                own = None if self.targets is None else scores.new_empty(n_users)
+                own = None if self.targets is None else scores.new_full((n_users,), -torch.inf)
             if own is not None:
                 self._copy_targets(own, scores, start)
             self._hide(scores, start)
-            if not best.add(scores, start):
+            if not best.add(scores, self.first + start):
                 self._refuse_nan(scores, start)
         assert best is not None  # a catalogue has items
-        items, top = best.lists()
-        ranks = None if own is None else (top >= own[:, None]).sum(dim=1) - 1  # a target is not below itself
-        return Ranked(ranks, items[:, :k], top[:, :k])
+        return Part(best.keys, own)
 
     def _copy_targets(self, own: Tensor, scores: Tensor, start: int) -> None:
         assert self.targets is not None
@@ -136,6 +187,7 @@ class _Block:
 
     def _refuse_nan(self, scores: Tensor, start: int) -> None:
         row, user = scores.isnan().nonzero()[0].tolist()
+        start += self.first
         raise MetricError(
             f"{int(scores.isnan().sum()):,} of {scores.numel():,} scores are NaN",
             where=f"items {start + 1}..{start + len(scores)} for {scores.shape[1]} users",

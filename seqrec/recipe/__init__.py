@@ -1,6 +1,6 @@
 """Recipe files: what they may say, and what is built from them."""
 
-from seqrec.recipe.build import Parts, build, build_data, build_recipe_model
+from seqrec.recipe.build import Parts, build, build_data, build_recipe_model, check_recipe
 from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, with_seed
@@ -17,6 +17,7 @@ __all__ = [
     "build",
     "build_data",
     "build_recipe_model",
+    "check_recipe",
     "consolidate",
     "dump_recipe",
     "ensure_store",

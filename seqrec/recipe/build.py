@@ -29,7 +29,7 @@ from seqrec.training import (
     limit_waiting,
     selection_callbacks,
 )
-from seqrec.training.strategies import build_strategy, check_combination, family_of
+from seqrec.training.strategies import CatalogueParallelStrategy, build_strategy, check_combination, family_of
 
 RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
 
@@ -60,11 +60,15 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
     Raises:
         RecipeError, UnsupportedError, StoreError, BackboneError, AdapterError: a part does not fit.
     """
-    _check(recipe)
+    check_recipe(recipe)
     data = build_data(recipe)
     total_steps = _total_steps(recipe, data.training.n_steps)
+    trainer = build_trainer(recipe, Path(folder), data)
+    rows = None
+    if isinstance(trainer.strategy, CatalogueParallelStrategy):
+        rows = trainer.strategy.shard_of(data.store.manifest.counts.items).own
     L.seed_everything(recipe.seed, verbose=False)
-    model = build_recipe_model(recipe, data.store, total_steps=total_steps)
+    model = build_recipe_model(recipe, data.store, total_steps=total_steps, table_rows=rows)
     module = SequenceRecommender(
         model,
         recipe.optimizer,
@@ -72,7 +76,7 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         total_steps=total_steps,
         train_counts=data.split.train_counts,
     )
-    return Parts(build_trainer(recipe, Path(folder), data), module, data)
+    return Parts(trainer, module, data)
 
 
 def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
@@ -84,10 +88,17 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
     return SequenceDataModule(settings, head, seed=recipe.seed, max_history=max_history, in_batch=in_batch)
 
 
-def build_recipe_model(recipe: Recipe, store: SequenceStore, *, total_steps: int) -> SequenceModel:
-    """The model, over the store's catalogue."""
-    n_items = store.manifest.counts.items
-    return build_model(recipe.model, n_items=n_items, max_length=recipe.data.max_length, total_steps=total_steps)
+def build_recipe_model(
+    recipe: Recipe, store: SequenceStore, *, total_steps: int, table_rows: slice | None = None
+) -> SequenceModel:
+    """The model, over the store's catalogue; arguments as in `build_model`."""
+    return build_model(
+        recipe.model,
+        n_items=store.manifest.counts.items,
+        max_length=recipe.data.max_length,
+        total_steps=total_steps,
+        table_rows=table_rows,
+    )
 
 
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
@@ -130,7 +141,12 @@ def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return int(min(limits))
 
 
-def _check(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
+    """Refuses settings that are right one by one and do not work together.
+
+    Raises:
+        UnsupportedError: which, and the way out.
+    """
     strategy = recipe.trainer.get("strategy", "auto")
     adapter = recipe.model.adapter
     chosen = {
@@ -139,6 +155,7 @@ def _check(recipe: Recipe) -> None:
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
+        "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }
     check_combination(strategy, family_of(strategy), chosen)
     if not isinstance(adapter, AdaLoraSettings):

@@ -20,13 +20,14 @@ from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch
 from seqrec.training.averages import AverageWeights
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
+from seqrec.training.catalogue import ShardedItemTable, rank_over_shards
 from seqrec.training.checkpoints import check_missing, without_restorable
-from seqrec.training.clipping import clip_gradients
+from seqrec.training.clipping import clip_gradients, gradients_of
 from seqrec.training.collectives import RankSum
 from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 from seqrec.training.row_gradients import AverageRowGradients
-from seqrec.training.strategies import Fsdp2Strategy, forward_gathers, loss_factor
+from seqrec.training.strategies import CatalogueParallelStrategy, Fsdp2Strategy, forward_gathers, loss_factor
 
 VALIDATION_PREFIX = "val/"
 
@@ -72,7 +73,7 @@ class SequenceRecommender(L.LightningModule):
         self.stop_requested = False
         self._sampler: NegativeSampler | None = None
         if (wanted := model.loss.negatives) is not None:
-            self._sampler = NegativeSampler(wanted, len(model.item_vectors()), seed=seed, train_counts=train_counts)
+            self._sampler = NegativeSampler(wanted, model.items.n_items, seed=seed, train_counts=train_counts)
         self._negatives: Negatives | None = None
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
@@ -87,14 +88,14 @@ class SequenceRecommender(L.LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
-        if self._updates_rows:
+        if self._updates_rows and not isinstance(self.trainer.strategy, CatalogueParallelStrategy):
             callbacks.append(AverageRowGradients(self.model.items.weight))
         if self.optimizer_settings.ema is not None:
             callbacks.append(AverageWeights(self.optimizer_settings.ema))
         return callbacks
 
     def configure_model(self) -> None:
-        if isinstance(self.trainer.strategy, Fsdp2Strategy):
+        if isinstance(self.trainer.strategy, Fsdp2Strategy | CatalogueParallelStrategy):
             self.trainer.strategy.shard(self.model)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -108,9 +109,10 @@ class SequenceRecommender(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        if gradient_clip_val and any(gradient.is_sparse or isinstance(gradient, DTensor) for gradient in gradients):
-            clip_gradients(gradients, gradient_clip_val, gradient_clip_algorithm)
+        own = {self.model.items.weight} if isinstance(self.model.items, ShardedItemTable) else set()
+        gradients, of_rank = gradients_of(p for p in self.parameters() if p not in own), gradients_of(own)
+        if gradient_clip_val and (of_rank or any(g.is_sparse or isinstance(g, DTensor) for g in gradients)):
+            clip_gradients(gradients, gradient_clip_val, gradient_clip_algorithm, of_rank=of_rank)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -144,6 +146,11 @@ class SequenceRecommender(L.LightningModule):
         self.step_loss = RankSum(self._loss_sum) if last else None  # while the backward pass runs
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        if isinstance(self.trainer.strategy, CatalogueParallelStrategy):
+            ranked = rank_over_shards(self.model, batch, k=max(self.ranks.cutoffs))
+            assert ranked.target_rank is not None  # there are targets
+            self.ranks.update(ranked.target_rank)
+            return
         gathers = forward_gathers(self.trainer.strategy)
         if len(batch.rows):
             ranked = rank_users(self.model, batch, k=max(self.ranks.cutoffs), in_parts=not gathers)

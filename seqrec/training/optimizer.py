@@ -31,7 +31,7 @@ class OptimizerSettings(Settings):
         "all",
         description="`all` rows of the item table in every step; or only the `rows` that the step's inputs, targets "
         "and negatives are, which costs the same for catalogues of any size. `rows` needs a sampled loss, on one "
-        "device or under ddp.",
+        "device, under ddp or under catalogue_parallel.",
     )
     ema: float | None = Field(
         None,

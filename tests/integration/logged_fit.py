@@ -6,7 +6,7 @@ KILL: RANK:STEP:MICRO_BATCH, where that rank of the run gets SIGKILL; ranks may 
 FAULT: KIND:STEP, what happens to rank 0 from that step on: `torn` is SIGKILL when a checkpoint's state is half written,
     `unnamed` when all of it is written but the name, `named` just after; `full` is a disk without room for a
     checkpoint; `nan` a loss that is NaN, in that step alone.
-HOLD: STEP, where the run waits until rank 0 is told to stop, or killed, or CONSUMED holds a file `go-on`.
+HOLD: STEP[,STEP], where the run waits until rank 0 is told to stop, or killed, or CONSUMED holds a file `go-on-STEP`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class LoggedMetrics(StepMetrics):
         os.fsync(self._file.fileno())
         if self._dies_at == f"{step}:{batch.micro_batch}":
             os.kill(os.getpid(), signal.SIGKILL)
-        if trainer.global_rank == 0 and os.environ.get("HOLD") == str(step):
-            go_on = Path(os.environ["CONSUMED"]) / "go-on"
+        if trainer.global_rank == 0 and str(step) in os.environ.get("HOLD", "").split(","):
+            go_on = Path(os.environ["CONSUMED"]) / f"go-on-{step}"
             while not (pl_module.stop_requested or go_on.exists()):
                 time.sleep(0.05)
 

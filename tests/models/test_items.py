@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from seqrec.models import MASK, PAD, IdItemsSettings, ItemTable
+from seqrec.models import MASK, PAD, IdItemsSettings, ItemTable, items
 
 
 def test_item_i_is_row_i_minus_1_and_the_mask_is_apart() -> None:
@@ -25,3 +26,17 @@ def test_initial_vectors() -> None:
     assert table.width == 32
     assert abs(table.weight.std().item() - 0.5) < 0.01
     assert abs(table.weight.mean().item()) < 0.01
+
+
+@pytest.mark.parametrize("n_items", [1, 63, 64, 65, 128, 129, 1000])
+@pytest.mark.parametrize("width", [1, 16])
+def test_some_rows_are_those_of_the_whole_table(n_items: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(items, "_PIECE", 64)
+    settings = IdItemsSettings(width=width)
+    torch.manual_seed(0)
+    whole = torch.empty(n_items, width).normal_(std=settings.init_std)
+    for rows in (None, slice(n_items // 3, n_items - n_items // 4)):
+        torch.manual_seed(0)
+        made = ItemTable(n_items, settings, with_mask=False, rows=rows)
+        assert made.n_items == n_items
+        assert torch.equal(made.weight, whole[rows or slice(None)])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from seqrec.errors import MetricError
 from seqrec.ranking import whole_catalogue
 from seqrec.ranking.scorers import TILE, DotScorer, ItemLists
-from seqrec.ranking.whole_catalogue import Ranked, rank
+from seqrec.ranking.whole_catalogue import Ranked, join, rank, rank_part
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,23 @@ def test_equals_sorting_with_ties_seen_items_and_any_chunk(case, chunk, users):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(whole_catalogue, "USERS", users)
         assert_equals_sorting(table, k, targets, seen, chunk)
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases(), st.lists(st.integers(1, 11), max_size=3), st.one_of(st.none(), st.integers(1, 13)))
+def test_parts_of_the_catalogue_join_to_the_whole(case, cuts, chunk):
+    table, k, targets, seen = case
+    places = sorted({0, table.shape[1], *(cut for cut in cuts if cut < table.shape[1])})
+    parts = [
+        rank_part(
+            TableScorer(table[:, start:stop]), k=k, targets=torch.tensor(targets), seen=item_lists(seen), chunk=chunk,
+            first=start,
+        )
+        for start, stop in pairwise(places)
+    ]  # fmt: skip
+    joined = join(parts[::-1], k=k)
+    assert joined.target_rank is not None
+    assert (joined.target_rank.tolist(), joined.top_items.tolist()) == by_sorting(table, k, targets, seen)
 
 
 @settings(max_examples=100, deadline=None)

@@ -26,7 +26,7 @@ def test_lost_ranks_are_named_by_all_others(tmp_path: Path) -> None:
         assert f"{missing} did not meet the other ranks" in said
         assert f"rank {HANGS}: stands at" in said
         assert "in reads_for_ever" in said
-        assert f"rank {STOPS}: no answer: it is stopped, or its host is cut off" in said
+        assert f"rank {STOPS}: no answer: it has ended or is stopped, or its host is cut off" in said
         assert f"rank {DIES}: its process has ended" in said
     _, ended, said = ranks[HANGS]
     assert ended == 1

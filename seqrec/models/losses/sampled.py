@@ -58,7 +58,15 @@ class SampledLoss(nn.Module, ABC):
             n_items: catalogue size N.
         """
 
-    def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Negatives | None = None) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        targets: Tensor,
+        table: Tensor,
+        negatives: Negatives | None = None,
+        *,
+        n_items: int | None = None,
+    ) -> Tensor:
         """Summed loss.
 
         Args:
@@ -66,6 +74,7 @@ class SampledLoss(nn.Module, ABC):
             targets: int64 (T,), 1..N, or 0 in a row that counts for nothing.
             table: float (N, D).
             negatives: those of the step.
+            n_items: catalogue size, where ``table`` has only those rows that targets and negatives are; None for N.
         Returns:
             float (), in the dtype of the table: the sum over targets. It has first derivatives only.
         Raises:
@@ -77,7 +86,7 @@ class SampledLoss(nn.Module, ABC):
         hidden, negatives = hidden.to(table.dtype), negatives.to(table.device, table.dtype)
         with torch.autocast(table.device.type, enabled=False):
             loss: Tensor = _SharedNegatives.apply(  # type: ignore[no-untyped-call]
-                hidden, table, targets, negatives, self, torch.is_grad_enabled()
+                hidden, table, targets, negatives, self, n_items or len(table), torch.is_grad_enabled()
             )
         return loss
 
@@ -91,9 +100,9 @@ class _SharedNegatives(torch.autograd.Function):
         targets: Tensor,
         negatives: Negatives,
         loss: SampledLoss,
+        n_items: int,
         with_gradients: bool,
     ) -> Tensor:
-        n_items = len(table)
         counts = (targets > 0).to(table.dtype).unsqueeze(1)  # (T, 1)
         own_rows = (targets - 1).clamp(min=0)
         own = table.index_select(0, own_rows)  # (T, D)
@@ -118,7 +127,7 @@ class _SharedNegatives(torch.autograd.Function):
         by_table = None
         if by_rows is not None:
             by_table = _table_gradient(rows, by_rows * factor, ctx.shape, sparse=ctx.row_gradients)
-        return None if by_hidden is None else by_hidden * factor, by_table, None, None, None, None
+        return None if by_hidden is None else by_hidden * factor, by_table, None, None, None, None, None
 
 
 def _leave_out(scores: Tensor, targets: Tensor, negatives: Tensor) -> None:

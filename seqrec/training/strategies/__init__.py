@@ -1,5 +1,6 @@
 """How training is shared between processes: strategies by name, and what works with each."""
 
+from seqrec.training.strategies.catalogue_parallel import CatalogueParallelStrategy
 from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
 from seqrec.training.strategies.registry import FAMILIES, UNAVAILABLE, Family, build_strategy, family_of
 from seqrec.training.strategies.support import PRECISIONS, REFUSALS, check_combination, named, refusals
@@ -11,6 +12,7 @@ __all__ = [
     "PRECISIONS",
     "REFUSALS",
     "UNAVAILABLE",
+    "CatalogueParallelStrategy",
     "Family",
     "Fsdp2Strategy",
     "ZeroStrategy",

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from lightning.pytorch.strategies import Strategy
 
 from seqrec.errors import nearest
+from seqrec.training.strategies.catalogue_parallel import CatalogueParallelStrategy
 from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
 from seqrec.training.strategies.zero import ZeroStrategy
 
-Family = Literal["auto", "ddp", "fsdp2", "zero_1", "zero_2", "zero_3"]
+Family = Literal["auto", "ddp", "fsdp2", "zero_1", "zero_2", "zero_3", "catalogue_parallel"]
 
 FAMILIES: dict[str, Family] = {
     "auto": "auto",
@@ -24,6 +25,7 @@ FAMILIES: dict[str, Family] = {
     "deepspeed_stage_2_offload": "zero_2",
     "deepspeed_stage_3": "zero_3",
     "deepspeed_stage_3_offload": "zero_3",
+    "catalogue_parallel": "catalogue_parallel",
 }
 # Lightning's names for TPUs, and why there is nothing behind them yet
 UNAVAILABLE = {
@@ -78,6 +80,8 @@ def build_strategy(name: str) -> str | Strategy:
     family = family_of(name)
     if name.endswith(".json"):
         return ZeroStrategy(config=_read_deepspeed_file(Path(name)))
+    if family == "catalogue_parallel":
+        return CatalogueParallelStrategy()
     offload = name.endswith("_offload")
     if family == "fsdp2":
         return Fsdp2Strategy(offload=offload)

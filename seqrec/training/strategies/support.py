@@ -69,10 +69,31 @@ REFUSALS = (
         "set it to `all`, or train under `ddp`",
     ),
     Refusal(
-        _SHARDED,
+        ("catalogue_parallel",),
+        "trainer.precision",
+        "16-mixed",
+        "each rank would see overflow in its own rows of the item table only",
+        "use `bf16-mixed`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
+        "trainer.precision",
+        "bf16-true",
+        "its losses are sums in the precision of the item table, for which bfloat16 is too coarse",
+        "use `bf16-mixed`",
+    ),
+    Refusal(
+        (*_SHARDED, "catalogue_parallel"),
         "optimizer.ema",
         None,
         "the average would have to be kept and saved in shards, which it is not",
+        "leave it null, or train under `ddp`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
+        "data.length_buckets",
+        None,
+        "ranks exchange rows of the table for the batch as it is, and rows that only fill up were never tried there",
         "leave it null, or train under `ddp`",
     ),
     Refusal(
@@ -116,7 +137,7 @@ def check_combination(strategy: str, family: Family, chosen: Mapping[str, str | 
         UnsupportedError: all faults in one message.
     """
     precision = chosen.get("trainer.precision")
-    if family in _SHARDED and precision is not None and precision not in PRECISIONS:
+    if family in (*_SHARDED, "catalogue_parallel") and precision is not None and precision not in PRECISIONS:
         raise UnsupportedError(
             f"`{precision}` has not been tried under `{strategy}`",
             where="trainer.precision",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lightning as L
 from lightning.pytorch.strategies import DeepSpeedStrategy, Strategy
 
+from seqrec.training.strategies.catalogue_parallel import CatalogueParallelStrategy
 from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
 
 
@@ -20,4 +21,6 @@ def loss_factor(trainer: L.Trainer) -> int:
 
 def forward_gathers(strategy: Strategy) -> bool:
     """Whether a forward pass waits for the other ranks, so that all of them must make the same number of passes."""
-    return isinstance(strategy, Fsdp2Strategy) or (isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3)
+    return isinstance(strategy, Fsdp2Strategy | CatalogueParallelStrategy) or (
+        isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3
+    )

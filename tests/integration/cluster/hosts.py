@@ -40,10 +40,10 @@ class Host:
         self.address = f"10.99.0.{number}"
 
     def start(self, words: list[str], *, cwd: Path, log: Path, **environment: str) -> subprocess.Popen[bytes]:
-        """Starts a command there, in a session of its own, with its output in a file."""
+        """Starts a command there, in a session of its own, with its output at the end of a file."""
         inside = ["ip", "netns", "exec", self.name, "unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"']
-        changed = os.environ | {"GLOO_SOCKET_IFNAME": INTERFACE} | environment
-        with log.open("wb") as output:
+        changed = os.environ | environment
+        with log.open("ab") as output:
             return subprocess.Popen(
                 [*inside, self.name, *words], cwd=cwd, env=changed, stdout=output, stderr=output, start_new_session=True
             )
@@ -51,6 +51,10 @@ class Host:
     def cut(self) -> None:
         """Takes the cable out of it."""
         self._ip("link", "set", INTERFACE, "down")
+
+    def plug_in(self) -> None:
+        """Puts the cable back."""
+        self._ip("link", "set", INTERFACE, "up")
 
     def power_off(self) -> None:
         """Ends all that runs there, at once."""
@@ -80,7 +84,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         )
         for host in hosts:
             host._ip("address", "add", f"{host.address}/24", "dev", INTERFACE)
-            host._ip("link", "set", INTERFACE, "up")
+            host.plug_in()
             host._ip("link", "set", "lo", "up")
         yield hosts
     finally:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqrec.models import FullSoftmax, FullSoftmaxSettings, build_loss
 from seqrec.models.losses import full_softmax_kernel as kernel
+from seqrec.models.losses.table_parts import TablePart
 
 T, N, D = 7, 12, 4
 TOLERANCES = [(torch.float64, 1e-12), (torch.float32, 1e-5)]
@@ -66,10 +69,60 @@ class Watch(TorchDispatchMode):
 def test_is_cross_entropy(
     dtype: torch.dtype, tolerance: float, chunk: int, largest_unshifted: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel, "_chunk_size", lambda n_targets, n_items: chunk)
+    monkeypatch.setattr(kernel, "_chunk_size", lambda *_: chunk)
     monkeypatch.setattr(kernel, "_LARGEST_UNSHIFTED", largest_unshifted)
     assert_same(*make(dtype), tolerance)
     assert FullSoftmax()(*make(dtype)).dtype == dtype
+
+
+class ThreadPart(TablePart):
+    """A part of a table whose other parts are in other threads."""
+
+    def __init__(self, first: int, most_rows: int, meeting: Barrier, found: dict[int, Tensor]):
+        self.first, self._most_rows, self._meeting, self._found = first, most_rows, meeting, found
+
+    def most_rows(self, own: int) -> int:
+        return self._most_rows
+
+    def _all(self, values: Tensor) -> Tensor:
+        self._found[self.first] = values.clone()
+        self._meeting.wait()
+        stacked = torch.stack([self._found[first] for first in sorted(self._found)])
+        self._meeting.wait()
+        return stacked
+
+    def greatest(self, values: Tensor) -> Tensor:
+        return self._all(values).amax(0)
+
+    def sum(self, values: Tensor) -> Tensor:
+        return self._all(values).sum(0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0], ids=["unshifted", "shifted"])
+@pytest.mark.parametrize("chunk", [3, 64])
+def test_parts_of_a_table_make_the_loss_of_the_whole(scale: float, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_chunk_size", lambda *_: chunk)
+    hidden, targets, table = make()
+    hidden, table = hidden.detach() * scale, table.detach()
+    # the largest part is also the one with the largest logits, which decide how all of them are computed
+    parts = [table[:3] * 0.1, table[3:10], table[10:]]
+    firsts, meeting, found = (0, 3, 10), Barrier(3, timeout=60), {}
+    assert (hidden.norm(dim=1).max() * parts[1].norm(dim=1).max() > 64) == (scale > 1)
+
+    def one(first: int, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        by_hidden, by_rows = torch.empty_like(hidden), torch.zeros_like(rows)
+        part = ThreadPart(first, 7, meeting, found)
+        return kernel.accumulate(hidden, targets - 1, rows, by_hidden, by_rows, part), by_hidden, by_rows
+
+    with ThreadPoolExecutor(3) as threads:
+        losses, by_hidden, by_rows = zip(*threads.map(one, firsts, parts), strict=True)
+    whole = [hidden.requires_grad_(), torch.cat(parts).requires_grad_()]
+    expected = F.cross_entropy(whole[0] @ whole[1].T, targets - 1, reduction="none")
+    gradients = torch.autograd.grad(expected.sum(), whole)
+    for own in losses:
+        torch.testing.assert_close(own, expected.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(sum(by_hidden), gradients[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.cat(by_rows), gradients[1], rtol=1e-12, atol=1e-12 * scale)
 
 
 @settings(deadline=None, max_examples=50)

@@ -63,6 +63,7 @@ def on_process(rank: int | None, cases: dict[str, Any], folder: Path) -> None:
     if rank is not None:
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+            "GROUP_WORLD_SIZE": "1",
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "TORCHELASTIC_RUN_ID": "test",
         }  # fmt: skip
         meeting = dist.FileStore(str(folder / "meeting"), 2)
