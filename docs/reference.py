@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from seqrec.recipe import Recipe
 from seqrec.settings import Settings
-from seqrec.training.strategies import FAMILIES, PRECISIONS, REFUSALS, Family, named, refusals
+from seqrec.training.strategies import FAMILIES, PRECISIONS, REFUSALS, UNAVAILABLE, Family, named, refusals
 
 PAGE = Path(__file__).with_name("recipe-reference.md")
 HEAD = """# Recipe reference
@@ -54,6 +54,8 @@ def support() -> str:
     for refusal in REFUSALS:
         families = ", ".join(f"`{family}`" for family in refusal.families)
         lines.append(f"| `{named(refusal)}` | {families} | {refusal.reason} | {refusal.do} |")
+    lines += ["", "| strategy that cannot be used yet | why |", "|---|---|"]
+    lines += [f"| `{name}` | {reason} |" for name, reason in UNAVAILABLE.items()]
     return "\n".join(lines) + "\n"
 
 

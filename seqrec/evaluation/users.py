@@ -21,8 +21,11 @@ def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int, in_parts
         k: length of the lists.
         in_parts: whether a batch may take several forward passes, which ranks that meet in them must not.
     """
-    rows = _rows_of_a_pass(batch) if in_parts else len(batch.lengths)
-    scorer = DotScorer(_user_vectors(model, batch, rows), model.item_vectors())
+    if batch.fixed_shape or not in_parts:
+        vectors = model.user_vectors(batch.items, batch.lengths)[: len(batch.rows)]
+    else:
+        vectors = _in_parts(model, batch)
+    scorer = DotScorer(vectors, model.item_vectors())
     return rank(scorer, k=k, targets=batch.targets, seen=seen_lists(batch))
 
 
@@ -39,7 +42,8 @@ def _rows_of_a_pass(batch: EvaluationBatch) -> int:
     return max(1, CPU_TOKENS // batch.items.shape[1])
 
 
-def _user_vectors(model: SequenceModel, batch: EvaluationBatch, rows: int) -> Tensor:
+def _in_parts(model: SequenceModel, batch: EvaluationBatch) -> Tensor:
     """float (B, D); rows come shortest first, so that parts of a batch also need less padding than the whole."""
+    rows = _rows_of_a_pass(batch)
     parts = zip(torch.split(batch.items, rows), torch.split(batch.lengths, rows), strict=True)
     return torch.cat([model.user_vectors(items[:, : int(part.max())], part) for items, part in parts])

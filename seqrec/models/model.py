@@ -83,19 +83,24 @@ class SequenceModel(nn.Module):
         targets: Tensor,
         negatives: Negatives | None = None,
         dropout_keys: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """Summed loss at the positions that have a target; arguments as in `Pairs`.
 
         Args:
             negatives: those of the step, for a sampled loss.
             dropout_keys: int64 (B,), a key a row, of which dropout is a function; None for torch's own generator.
+            places: int64 (T,), indices into the flattened ``targets`` of all positions with a target and any without;
+                None finds them, and then the shapes of what follows depend on the data.
         Returns:
             float ().
         """
         self.backbone.dropout_keys.rows = dropout_keys
-        real = targets != PAD
-        hidden = self.forward(inputs, lengths)[real]  # a strategy's hooks are around this method, not around `forward`
-        loss: Tensor = self.loss(hidden, targets[real], self.items.weight, negatives)
+        hidden = self.forward(inputs, lengths)  # a strategy's hooks are around this method, not around `forward`
+        if places is None:
+            (places,) = torch.where(targets.flatten() != PAD)
+        hidden, targets = hidden.flatten(0, 1).index_select(0, places), targets.flatten().index_select(0, places)
+        loss: Tensor = self.loss(hidden, targets, self.items.weight, negatives)
         return loss
 
     def use_row_gradients(self) -> None:

@@ -24,16 +24,19 @@ class TrainingBatch:
         inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
         lengths: int64 (B,).
         targets: int64 (B, L), PAD where nothing is predicted; everywhere in the filler of a rank without rows.
-        rows: int64 (B,), store rows of the sequences; empty in a filler. A row can occur more than once where long
-            histories are cut into several sequences.
+        rows: int64 (B,), store rows of the sequences; empty in a filler, and shorter than B where shapes are fixed and
+            the last rows only fill up. A row can occur more than once where long histories are cut into several
+            sequences.
         keys: int64 (B,), one a sequence, another in each epoch: what is random about it is a function of it. Empty in a
-            filler.
+            filler, unless shapes are fixed.
         step_targets: targets in all micro-batches that this rank takes of the step.
         step_tokens: inputs likewise.
         position: the position of the step that it belongs to.
         micro_batch: its number in the step, 0..G - 1.
         after: the position once it is done; the step's own unless it is the last micro-batch.
         in_batch: int64 (n, 2), the rank's offer of targets as negatives of the step; see `seqrec.stream.in_batch`.
+        places: int64 (T,), positions that the loss takes, as indices into the flattened ``targets``: all that have a
+            target, and some without; None where shapes are not fixed.
     """
 
     inputs: Tensor
@@ -47,6 +50,7 @@ class TrainingBatch:
     micro_batch: int
     after: Position
     in_batch: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
+    places: Tensor | None = None
 
     def pin_memory(self) -> Self:
         """The same in page-locked memory, which a GPU copies from while it computes."""
@@ -64,10 +68,12 @@ class EvaluationBatch:
 
     Attributes:
         rows: int64 (B,), store rows of the users.
-        items: int64 (B, L), the latest events of the histories, PAD beyond ``lengths``.
-        lengths: int64 (B,).
+        items: int64 (B, L), the latest events of the histories, PAD beyond ``lengths``; more than B rows where shapes
+            are fixed and the last ones only fill up.
+        lengths: int64 (B,), as many as ``items``.
         targets: int64 (B,), or None.
         seen: offsets int64 (B + 1,) and items int64, whole histories, which may not be recommended; None if they may.
+        fixed_shape: whether ``items`` has one of few shapes, in which the model is to take it as it is.
     """
 
     rows: Tensor
@@ -76,3 +82,4 @@ class EvaluationBatch:
     targets: Tensor | None
     seen_offsets: Tensor | None
     seen_items: Tensor | None
+    fixed_shape: bool = False

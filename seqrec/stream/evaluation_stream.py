@@ -15,6 +15,7 @@ from seqrec.store.split import Part, Split
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch
 from seqrec.stream.collate import flatten, pad
+from seqrec.stream.fixed_shapes import FixedShapes
 from seqrec.stream.order_evaluation import EvaluationPlan, evaluation_plan
 from seqrec.stream.settings import DataSettings
 
@@ -75,7 +76,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         self._columns = ("items",) if part is None else split.columns
         self._max_history = max_history
         left_out: dict[str, int] = {}
-        cold, unit_rows, unit_tokens = 0, [], []
+        cold, unit_rows, unit_tokens, lengths = 0, [], [], np.zeros(max_history + 1, np.int64)
         for unit in store.units:
             sequences = store.read(unit, self._columns)
             if part is not None:
@@ -85,7 +86,9 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             if histories.targets is not None:
                 cold += int((split.train_counts[histories.targets] == 0).sum())
             unit_rows.append(len(histories.rows))
-            unit_tokens.append(int(np.minimum(histories.lengths, max_history).sum()))
+            seen_lengths = np.minimum(histories.lengths, max_history)
+            unit_tokens.append(int(seen_lengths.sum()))
+            lengths += np.bincount(seen_lengths, minlength=max_history + 1)
         self.counts = EvaluationCounts(sum(unit_rows), left_out, cold)
         self.plan: EvaluationPlan = evaluation_plan(
             np.array(unit_rows),
@@ -93,6 +96,11 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             batch_tokens=settings.evaluation_tokens,
             window_tokens=settings.window_tokens,
         )
+        self._shapes: FixedShapes | None = None
+        if settings.length_buckets is not None:
+            beside = settings.max_length - max_history  # what the head adds to a history
+            buckets = [bucket - beside for bucket in settings.length_buckets if bucket > beside]
+            self._shapes = FixedShapes(buckets, lengths, self.plan.n_batches)
         self._window: tuple[int, Histories, list[Int64]] | None = None
 
     def __len__(self) -> int:
@@ -153,7 +161,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         seen_offsets = seen_items = None
         if self._split.settings.seen == "filter":
             seen_offsets, seen_items = map(torch.from_numpy, flatten(histories.items, starts, whole))
-        return EvaluationBatch(
+        batch = EvaluationBatch(
             rows=torch.from_numpy(histories.rows[chosen]),
             items=pad(histories.items, starts + whole - lengths, lengths),
             lengths=torch.from_numpy(lengths),
@@ -161,3 +169,4 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             seen_offsets=seen_offsets,
             seen_items=seen_items,
         )
+        return batch if self._shapes is None else self._shapes.evaluation(batch)

@@ -46,12 +46,19 @@ def like_length_runs(lengths: npt.NDArray[np.int64], n: int) -> list[npt.NDArray
     histogram = np.bincount(lengths)
     distinct = np.flatnonzero(histogram).tolist()
     counts = histogram[distinct].tolist()
-    sizes = _split(_fill(distinct, counts, _smallest_cap(distinct, counts, n)), n)
+    sizes = _split(_fill(distinct, counts, smallest_cap(distinct, counts, n)), n)
     return np.split(order, np.cumsum(sizes)[:-1])
 
 
-def _smallest_cap(distinct: Sequence[int], counts: Sequence[int], n: int) -> int:
-    """The smallest padded cost for which `_fill` makes at most n runs; more room never makes more runs, so bisect."""
+def smallest_cap(distinct: Sequence[int], counts: Sequence[int], n: int) -> int:
+    """The smallest padded cost (rows * longest) to which `like_length_runs` can keep n runs.
+
+    Args:
+        distinct: the lengths that occur, ascending.
+        counts: rows of each.
+        n: runs.
+    """
+    # more room never makes more runs, so bisect
     tokens = sum(length * count for length, count in zip(distinct, counts, strict=True))
     caps = range(max(distinct[-1], -(-tokens // n)), distinct[-1] * sum(counts) + 1)
     return caps[bisect_left(caps, -n, key=lambda cap: -len(_fill(distinct, counts, cap)))]

@@ -22,6 +22,11 @@ class DataSettings(Settings):
     )
     split: SplitSettings = Field(default_factory=LeaveOneOutSettings, description="The split protocol.")
     max_length: int = Field(50, ge=2, description="Positions that an input takes: the latest events of a history.")
+    length_buckets: list[int] | None = Field(
+        None,
+        description="Lengths that inputs are padded to, ascending up to `max_length`, each with a number of rows "
+        "of its own: few shapes, for XLA and other compilers. null: as long as the longest of the batch.",
+    )
     long_histories: LongHistories = Field(
         default_factory=LatestSettings, description="What is trained on of a history longer than `max_length`."
     )
@@ -43,6 +48,12 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> DataSettings:
+        buckets = self.length_buckets
+        if buckets is not None and (buckets != sorted({*buckets, self.max_length}) or buckets[0] < 1):
+            raise ValueError(
+                f"length_buckets must be different lengths from 1, ascending, of which the last is max_length, "
+                f"{self.max_length}; got {buckets}"
+            )
         if isinstance(self.long_histories, SlidingSettings) and self.long_histories.stride > self.max_length:
             raise ValueError(
                 f"long_histories.stride is {self.long_histories.stride}: above max_length, {self.max_length}, "

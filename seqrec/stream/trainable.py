@@ -90,10 +90,10 @@ class TrainableRule:
             items, starts = kept.astype(np.int32), offsets[:-1]
         return TrainableRows(sequences.rows[users] + (cut.age << _AGE_BIT), items, starts, cut.length)
 
-    def count(self, sequences: Sequences) -> tuple[int, int]:
-        """Training sequences, and their inputs."""
-        found = self(sequences)
-        return len(found.ids), int(found.lengths.sum()) - len(found.ids) * self._extra_events
+    def count(self, sequences: Sequences) -> Int64:
+        """int64 (max_length + 1,): training sequences by the number of their inputs."""
+        inputs = self(sequences).lengths - self._extra_events
+        return np.bincount(inputs, minlength=self._settings.max_length + 1)
 
     def join(self, units: Sequence[TrainableRows]) -> TrainableRows:
         """The sequences of several units as one."""

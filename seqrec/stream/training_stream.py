@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from seqrec.store.store import SequenceStore, Unit
 from seqrec.stream.ahead import Workers, ahead
 from seqrec.stream.batches import Position, TrainingBatch
 from seqrec.stream.collate import pad
+from seqrec.stream.fixed_shapes import FixedShapes
 from seqrec.stream.in_batch import offered
 from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
 from seqrec.stream.order_share import Share, micro_batches_per_step, share, stripe
@@ -93,7 +95,7 @@ class TrainingStream:
         self._seed = seed
         self._in_batch = in_batch
         self._rule = TrainableRule(split, settings, task.extra_events)
-        self._unit_rows, self._unit_tokens = np.array(self._count(), dtype=np.int64).reshape(-1, 2).T
+        self._unit_rows, self._unit_tokens, self._histogram = self._count()
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
         )
@@ -126,6 +128,7 @@ class TrainingStream:
     def place(self, rank: int, world_size: int) -> None:
         """Says which rank this process is."""
         self._rank, self._world_size = rank, world_size
+        self._shapes = self._fixed_shapes()
         self.micro_batches = micro_batches_per_step(self.n_partitions, world_size)
 
     def __len__(self) -> int:
@@ -231,8 +234,10 @@ class TrainingStream:
     def _make_step(self, position: Position, parts: Sequence[tuple[Share, _Reading]]) -> list[TrainingBatch]:
         batches = [self._make(position, part, reading) for part, reading in parts]
         batches += [_filler(position)] * (self.micro_batches - len(batches))
+        if self._shapes is not None:
+            batches = [self._shapes.training(batch) for batch in batches]
         targets = sum(int(torch.count_nonzero(batch.targets)) for batch in batches)
-        tokens = sum(int(batch.lengths.sum()) for batch in batches if len(batch.rows))
+        tokens = sum(int(batch.lengths[: len(batch.rows)].sum()) for batch in batches)
         in_batch = offered(batches, self._in_batch, seed=self._seed)
         after = Position(position.epoch, position.step + 1)
         if after.step == self.n_steps:
@@ -263,15 +268,29 @@ class TrainingStream:
         named = torch.from_numpy(rows_of(ids)), torch.from_numpy(keys.view(np.int64))
         return TrainingBatch(*pairs, *named, 0, 0, position, 0, position)
 
-    def _count(self) -> list[tuple[int, int]]:
-        """Rows and tokens of each unit; holds a few units at a time."""
-        columns = self._split.columns
+    def _fixed_shapes(self) -> FixedShapes | None:
+        if self._settings.length_buckets is None:
+            return None
+        shares = share(self.n_partitions, self._world_size, self._rank)
+        part = Fraction(max(part.last - part.first for part in shares), shares[0].of)
+        n_slots = self.n_steps * self.n_partitions
+        return FixedShapes(self._settings.length_buckets, self._histogram, n_slots, part=part)
+
+    def _count(self) -> tuple[Int64, Int64, Int64]:
+        """Rows and tokens of each unit, and rows of all by tokens; holds a few units at a time."""
+        columns, tokens = self._split.columns, np.arange(self._settings.max_length + 1)
+        unit_rows, unit_tokens, whole = [], [], np.zeros_like(tokens)
         with Workers(self._settings.prefetch_threads) as workers:
             counts = (
                 workers.submit(lambda unit: self._rule.count(self._store.read(unit, columns)), unit)
                 for unit in self._store.units
             )
-            return [count.result() for count in ahead(counts, _COUNTED_AHEAD * workers.n)]
+            for count in ahead(counts, _COUNTED_AHEAD * workers.n):
+                rows = count.result()
+                whole += rows
+                unit_rows.append(int(rows.sum()))
+                unit_tokens.append(int(rows @ tokens))
+        return np.array(unit_rows, np.int64), np.array(unit_tokens, np.int64), whole
 
 
 def _filler(position: Position) -> TrainingBatch:

@@ -128,7 +128,9 @@ class SequenceRecommender(L.LightningModule):
             if self._sampler is not None:
                 table = self.model.items.weight
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
-        summed = self.model.training_loss(batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys)
+        summed = self.model.training_loss(
+            batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys, batch.places
+        )
         targets, stops = self._step_sums.wait()
         loss = summed * (loss_factor(self.trainer) / targets)
         penalty = self.model.penalty()

@@ -54,7 +54,10 @@ class Loss(Protocol):
         ...
 
     def __call__(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Negatives | None = None) -> Tensor:
-        """The summed loss, float (), of hidden (T, D) for targets (T,) over a table (N, D); T may be 0."""
+        """The summed loss, float (), of hidden (T, D) for targets (T,) over a table (N, D); T may be 0.
+
+        Where the recipe fixes shapes (`data.length_buckets`), a target may be 0: that row counts for nothing.
+        """
         ...
 
 

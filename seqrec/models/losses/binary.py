@@ -67,12 +67,12 @@ class Bpr(SampledLoss):
         """As `SampledLoss.terms`."""
         weights = negatives.counts / negatives.counts.sum()
         scores -= positive.unsqueeze(1)
-        loss = -(F.logsigmoid(-scores) @ weights).sum()
+        loss = -(F.logsigmoid(-scores) @ weights)
         by_score = scores.sigmoid_().mul_(weights)
         return Terms(loss, -by_score.sum(1), by_score)
 
 
 def _binary(positive: Tensor, scores: Tensor, weight: Tensor | float, weights: Tensor) -> Terms:
     """weight · softplus(-s⁺) + Σ weights · softplus(s); `logsigmoid`, as torch's softplus is linear above 20."""
-    loss = -(F.logsigmoid(positive) * weight).sum() - (F.logsigmoid(-scores) @ weights).sum()
+    loss = -(F.logsigmoid(positive) * weight) - F.logsigmoid(-scores) @ weights
     return Terms(loss, -weight * (-positive).sigmoid(), scores.sigmoid_().mul_(weights))

@@ -26,7 +26,7 @@ class FullSoftmax(nn.Module):
 
         Args:
             hidden: float (T, D), one row a target; T may be 0, and then all gradients are zero.
-            targets: int64 (T,), 1..N.
+            targets: int64 (T,), 1..N, or 0 in a row that counts for nothing.
             table: float (N, D).
             negatives: not used.
         Returns:
@@ -40,4 +40,4 @@ class FullSoftmax(nn.Module):
         # half precision: torch's accumulates in float32
         chunk = max(1, min(len(hidden), max(_LEAST_CHUNK, _CHUNK_BYTES // (4 * len(table)))))
         options = LinearCrossEntropyOptions(batch_chunk_size=chunk)
-        return F.linear_cross_entropy(hidden, table, targets - 1, reduction="sum", options=options)
+        return F.linear_cross_entropy(hidden, table, targets - 1, reduction="sum", ignore_index=-1, options=options)

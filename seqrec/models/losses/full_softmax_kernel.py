@@ -36,7 +36,7 @@ def full_softmax(hidden: Tensor, targets: Tensor, table: Tensor) -> Tensor:
 
     Args:
         hidden: float32 or float64 (T, D), on the CPU; T may be 0.
-        targets: int64 (T,), 0..N-1.
+        targets: int64 (T,), 0..N-1, or -1 in a row that counts for nothing.
         table: (N, D), of the same dtype.
     Returns:
         (), of the same dtype. It can be differentiated once: its backward pass consumes the gradients made here.
@@ -101,7 +101,7 @@ def accumulate(
     space = hidden.new_empty(n_items * chunk)
     for start in range(0, len(hidden), chunk):
         rows = slice(start, start + chunk)
-        x, place = hidden[rows], targets[rows] - part.first
+        x, place, ignored = hidden[rows], targets[rows] - part.first, targets[rows] < 0
         here = ((place >= 0) & (place < n_items)).to(hidden.dtype)
         place = place.clamp(0, n_items - 1).unsqueeze(0)
         # items lie along the first dimension: BLAS is faster so, and a run of items is one piece of memory
@@ -109,10 +109,11 @@ def accumulate(
         shift = None if unshifted[rows].all() else part.greatest(logits.amax(0))
         target_logits = logits.gather(0, place).squeeze(0) * here
         totals, target_logits = part.sum(torch.stack([_exponentials_(logits, shift), target_logits]))
-        losses[rows] = totals.log2() - (target_logits if shift is None else target_logits - shift)
+        row_losses = totals.log2() - (target_logits if shift is None else target_logits - shift)
+        losses[rows] = row_losses.masked_fill_(ignored, 0.0)
         # now softmax minus one-hot, times the total
         logits.scatter_add_(0, place, -(totals * here).unsqueeze(0))
-        totals = totals.unsqueeze(1)
+        totals = totals.masked_fill(ignored, math.inf).unsqueeze(1)  # no gradient
         if d_hidden is not None:
             torch.mm(logits.t(), table, out=d_hidden[rows]).div_(totals)
         if d_table is not None:

@@ -17,7 +17,7 @@ class Terms(NamedTuple):
     """A loss with its derivatives.
 
     Attributes:
-        loss: float (), the sum over targets.
+        loss: float (T,), of each target.
         by_positive: float (T,), by the targets' scores.
         by_score: float (T, m), by the negatives' scores; 0 where a score is -inf.
     """
@@ -71,7 +71,7 @@ class SampledLoss(nn.Module, ABC):
 
         Args:
             hidden: float (T, D), one row a target; T may be 0, and then all gradients are zero.
-            targets: int64 (T,), 1..N.
+            targets: int64 (T,), 1..N, or 0 in a row that counts for nothing.
             table: float (N, D).
             negatives: those of the step.
             n_items: catalogue size, where ``table`` has only those rows that targets and negatives are; None for N.
@@ -103,19 +103,22 @@ class _SharedNegatives(torch.autograd.Function):
         n_items: int,
         with_gradients: bool,
     ) -> Tensor:
-        own = table.index_select(0, targets - 1)  # (T, D)
+        counts = (targets > 0).to(table.dtype).unsqueeze(1)  # (T, 1)
+        own_rows = (targets - 1).clamp(min=0)
+        own = table.index_select(0, own_rows)  # (T, D)
         others = table.index_select(0, negatives.items - 1)  # (m, D)
         scores = hidden @ others.T  # (T, m)
         _leave_out(scores, targets, negatives.items)
         terms = loss.terms((hidden * own).sum(1), scores, negatives, n_items)
+        by_positive = terms.by_positive.unsqueeze(1) * counts
         ctx.shape, ctx.row_gradients = table.shape, loss.row_gradients
         by_hidden = by_rows = None
         if with_gradients and ctx.needs_input_grad[0]:
-            by_hidden = torch.addcmul(terms.by_score @ others, terms.by_positive.unsqueeze(1), own)
+            by_hidden = torch.addcmul((terms.by_score @ others).mul_(counts), by_positive, own)
         if with_gradients and ctx.needs_input_grad[1]:
-            by_rows = torch.cat([terms.by_positive.unsqueeze(1) * hidden, terms.by_score.T @ hidden])  # (T + m, D)
-        ctx.save_for_backward(by_hidden, by_rows, torch.cat([targets, negatives.items]) - 1)
-        return terms.loss
+            by_rows = torch.cat([by_positive * hidden, terms.by_score.T @ (hidden * counts)])  # (T + m, D)
+        ctx.save_for_backward(by_hidden, by_rows, torch.cat([own_rows, negatives.items - 1]))
+        return (terms.loss * counts.squeeze(1)).sum()
 
     @staticmethod
     @once_differentiable

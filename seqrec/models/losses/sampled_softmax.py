@@ -27,5 +27,5 @@ class SampledSoftmax(SampledLoss):
         weights = scores.sub_(top.unsqueeze(1)).exp_()
         others = weights.sum(1)
         total = others + (positive - top).exp_()
-        loss = (total.log() + top - positive).sum()
+        loss = total.log() + top - positive
         return Terms(loss, -others / total, weights.div_(total.unsqueeze(1)))

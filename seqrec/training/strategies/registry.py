@@ -27,6 +27,13 @@ FAMILIES: dict[str, Family] = {
     "deepspeed_stage_3_offload": "zero_3",
     "catalogue_parallel": "catalogue_parallel",
 }
+# Lightning's names for TPUs, and why there is nothing behind them yet
+UNAVAILABLE = {
+    "xla": "torch_xla, which it needs, has no release for torch 2.13, which seqrec needs: its last, 2.9, goes with "
+    "torch 2.9. Sums over ranks would also have to go through it",
+    "xla_fsdp": "Lightning has it for Fabric and not for the Trainer; torch_xla, which it needs, has no release for "
+    "torch 2.13, which seqrec needs",
+}
 _ZERO_STAGES: dict[int, Family] = {1: "zero_1", 2: "zero_2", 3: "zero_3"}
 
 # what a DeepSpeed file may not say, and where it is said instead
@@ -47,10 +54,12 @@ def family_of(name: str) -> Family:
     Args:
         name: a key of `FAMILIES`, or the path of a DeepSpeed JSON file.
     Raises:
-        ValueError: an unknown name, or a file that cannot be read or says what the recipe says.
+        ValueError: an unknown name, one of `UNAVAILABLE`, or a file that cannot be read or says what the recipe says.
     """
     if name.endswith(".json"):
         return _ZERO_STAGES[_read_deepspeed_file(Path(name))["zero_optimization"]["stage"]]
+    if name in UNAVAILABLE:
+        raise ValueError(f"strategy `{name}` cannot be used yet: {UNAVAILABLE[name]}; on GPUs use `ddp` or `fsdp2`")
     if name not in FAMILIES:
         near = nearest(name, FAMILIES)
         hint = f"did you mean `{near}`? " if near else ""

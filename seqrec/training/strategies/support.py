@@ -90,6 +90,13 @@ REFUSALS = (
         "leave it null, or train under `ddp`",
     ),
     Refusal(
+        ("catalogue_parallel",),
+        "data.length_buckets",
+        None,
+        "ranks exchange rows of the table for the batch as it is, and rows that only fill up were never tried there",
+        "leave it null, or train under `ddp`",
+    ),
+    Refusal(
         _ZERO,
         "trainer.gradient_clip_algorithm",
         "value",

@@ -29,6 +29,14 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
         family_of("fsdp")
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("xla", "no release for torch 2.13"), ("xla_fsdp", "not for the Trainer")]
+)
+def test_strategies_for_tpus_are_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"strategy `{name}` cannot be used yet: .*{reason}.* use `ddp` or `fsdp2`"):
+        family_of(name)
+
+
 def test_a_deepspeed_file_is_passed_through(tmp_path: Path) -> None:
     file = tmp_path / "zero.json"
     file.write_text(json.dumps({"zero_optimization": {"stage": 2, "reduce_bucket_size": 1000}}))
