@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/seqrec demo --out $(DEMO)
 
 test: $(READY)
-	$(BIN)/pytest -rs
+	$(BIN)/pytest -rfEs
 
 lint: $(READY)
 	$(BIN)/ruff check .

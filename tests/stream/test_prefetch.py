@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from seqrec.models import MaskedItemSettings, NextItemSettings, build_head
+from seqrec.errors import StoreError
 from seqrec.store import Sequences, SequenceStore, Unit
 from seqrec.store.split import resolve
 from seqrec.stream import DataSettings, Position, TrainingStream
@@ -62,7 +63,7 @@ def test_what_fails_while_reading_is_raised_by_the_iterator(tmp_path: Path, thre
     shard = store.path / store.units[0].shard
     moved = shard.rename(tmp_path / "elsewhere")
     batches = stream.batches(Position(0, 0))
-    with pytest.raises(FileNotFoundError, match=shard.name):
+    with pytest.raises(StoreError, match=shard.name):
         next(batches)
     assert_no_workers()
     moved.rename(shard)

@@ -82,6 +82,7 @@ def test_blocks_are_compiled_once_a_shape(
     recipe_values: dict[str, Any], store_in_units: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without dynamic shapes, over an epoch and its validation, each with shapes of its own."""
+    torch._dynamo.reset()  # it counts what other tests have compiled of the same code
     counter, original = CompileCounter(), nn.Module.compile
     monkeypatch.setattr(
         nn.Module, "compile", lambda self, **_: original(self, backend=counter, dynamic=False, fullgraph=True)
