@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from seqrec.models import MaskedItemSettings, NextItemSettings, build_head
 from seqrec.errors import StoreError
+from seqrec.models import MaskedItemSettings, NextItemSettings, build_head
 from seqrec.store import Sequences, SequenceStore, Unit
 from seqrec.store.split import resolve
 from seqrec.stream import DataSettings, Position, TrainingStream
