@@ -30,8 +30,8 @@ from seqrec.stream.trainable import TrainableRows, TrainableRule, keys_of, rows_
 Int64 = npt.NDArray[np.int64]
 # Steps that one job collates at most, since handing over a small step costs about as much as making it. A window has 64
 # and more, so that jobs made ahead seldom want the window after next.
-_JOB_STEPS = 16
-_JOB_TOKENS = 262_144  # of such a job, or one step where that has more, so that large steps do not pile up
+_JOB_STEPS = 8
+_JOB_TOKENS = 131_072  # of such a job, or one step where that has more, so that large steps do not pile up
 _COUNTED_AHEAD = 8  # units a thread, which keeps it busy and holds little
 
 
