@@ -46,9 +46,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class _ReadWindow:
-    """A window's sequences, slot after slot: those of slot i are ``bounds[i]:bounds[i + 1]``."""
+    """A window's sequences, slot after slot, and their keys: those of slot i are ``bounds[i]:bounds[i + 1]``."""
 
     rows: TrainableRows
+    keys: npt.NDArray[np.uint64]
     bounds: list[int]
 
 
@@ -222,8 +223,10 @@ class TrainingStream:
     ) -> _ReadWindow:
         rows = self._rule.join([unit.result() for unit in units])
         slots = order.slots(partition, number, rows.lengths - self._task.extra_events)
-        # in slot order here, since a gather for each step takes longer than one for all
-        return _ReadWindow(rows[np.concatenate(slots)], np.cumsum([0, *map(len, slots)]).tolist())
+        # in slot order and with keys here, since many small calls, one a step, take longer than one for all
+        rows = rows[np.concatenate(slots)]
+        keys = keys_of(rows.ids, self._seed, order.epoch)
+        return _ReadWindow(rows, keys, np.cumsum([0, *map(len, slots)]).tolist())
 
     def _make_steps(
         self, epoch: int, steps: range, parts: Sequence[tuple[Share, _Reading]], pin_memory: bool
@@ -258,14 +261,14 @@ class TrainingStream:
     def _make(self, position: Position, part: Share, reading: _Reading) -> TrainingBatch:
         window, slot = reading.read.result(), position.step - reading.window.first_slot
         begin, end = window.bounds[slot : slot + 2]
-        rows = window.rows[begin:end][stripe(end - begin, part)]
-        if not len(rows.ids):
+        some = stripe(end - begin, part)
+        chosen = slice(begin + some.start, begin + some.stop)
+        rows, keys = window.rows[chosen], window.keys[chosen]
+        if not len(keys):
             return _filler(position)
-        ids, lengths = rows.ids, rows.lengths
-        items = pad(rows.items, rows.starts, lengths)
-        keys = keys_of(ids, self._seed, position.epoch)
-        pairs = self._task.pairs(items, torch.from_numpy(lengths), keys)
-        named = torch.from_numpy(rows_of(ids)), torch.from_numpy(keys.view(np.int64))
+        items = pad(rows.items, rows.starts, rows.lengths)
+        pairs = self._task.pairs(items, torch.from_numpy(rows.lengths), keys)
+        named = torch.from_numpy(rows_of(rows.ids)), torch.from_numpy(keys.view(np.int64))
         return TrainingBatch(*pairs, *named, 0, 0, position, 0, position)
 
     def _fixed_shapes(self) -> FixedShapes | None:
