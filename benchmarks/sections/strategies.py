@@ -21,7 +21,7 @@ def body(figures: dict[str, Any]) -> list[str]:
     metrics = ("ndcg@10 in training", "of the checkpoint", "of the consolidated file")
     return table(
         [
-            {name: row[name] for name in names} | {name: f"{row[name]:.6f}" for name in metrics}
+            {name: row[name] for name in names} | {name: f"{row[name]:.6f}" for name in metrics if name in row}
             for row in figures["rows"]
         ]
     )
