@@ -87,8 +87,9 @@ def load_weights(model: SequenceModel, checkpoint: Mapping[str, Any]) -> None:
     """Puts the weights of a checkpoint into a model built from the same recipe."""
     holder = nn.Module()
     holder.model = model
-    check_missing(checkpoint["state_dict"], holder)
-    model.load_state_dict(weights_of(checkpoint), strict=False)
+    weights = without_restorable(checkpoint["state_dict"], model)  # DeepSpeed's checkpoints have them nevertheless
+    check_missing(weights, holder)
+    model.load_state_dict(weights_of({"state_dict": weights}), strict=False)
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

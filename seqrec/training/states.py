@@ -75,5 +75,7 @@ def _read_zero(state: Path) -> dict[str, Any]:
     files = sorted(state.glob("*/*_model_states.pt"))
     # plain values of Lightning's and seqrec's lie beside objects of DeepSpeed's
     saved = torch.load(files[0], map_location="cpu", weights_only=False)
-    weights = {name[name.index(PREFIX) :]: weight.clone() for name, weight in weights.items()}
+    # the module's own state holds frozen weights, which stage 1 has nowhere else, and nothing of what stage 3 shards
+    module = {name: weight for name, weight in saved["module"].items() if weight.numel() and PREFIX in name}
+    weights = {name[name.index(PREFIX) :]: weight.clone() for name, weight in (module | weights).items()}
     return {key: value for key, value in saved.items() if key not in ("module", "optimizer")} | {"state_dict": weights}
