@@ -20,7 +20,7 @@ from seqrec.recipe import Run
 from seqrec.simulate import simulate_shop, write_shop
 
 SETTINGS = [
-    "data.step_tokens=256",
+    "data.step_tokens=192",
     "trainer.max_epochs=1",
     "trainer.max_steps=200",
     "trainer.log_every_n_steps=200",
