@@ -12,7 +12,6 @@ A script of its own, which forks its ranks after the imports and before anything
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
+from forked import run_forked
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
@@ -124,17 +124,7 @@ def main_of(rank: int, folder: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=main_of, args=(rank, folder)) for rank in range(3)]
-    for process in processes:
-        process.start()
-    while any(process.is_alive() for process in processes):
-        for process in processes:
-            process.join(0.2)
-        if any(process.exitcode for process in processes):  # the others would wait for it
-            for process in processes:
-                process.kill()
-            raise SystemExit(1)
+    run_forked(main_of, [(rank, folder) for rank in range(3)])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ A script of its own, which forks its ranks after the imports and before anything
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
+from forked import run_forked
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -78,17 +78,7 @@ def on_process(rank: int | None, cases: dict[str, Any], folder: Path) -> None:
 
 def main(folder: Path) -> None:
     cases = json.loads((folder / "cases.json").read_text())
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=on_process, args=(rank, cases, folder)) for rank in (None, 0, 1)]
-    for process in processes:
-        process.start()
-    while any(process.is_alive() for process in processes):
-        for process in processes:
-            process.join(0.2)
-        if any(process.exitcode for process in processes):  # the others would wait for it
-            for process in processes:
-                process.kill()
-            raise SystemExit(1)
+    run_forked(on_process, [(rank, cases, folder) for rank in (None, 0, 1)])
 
 
 if __name__ == "__main__":
