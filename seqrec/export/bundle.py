@@ -16,11 +16,9 @@ from seqrec.export.samples import Samples, read_samples, verify_samples
 from seqrec.export.weights import load_adapter, load_items, load_outside, quiet_transformers
 from seqrec.models import (
     Backbone,
-    ItemTable,
     PretrainedBackboneSettings,
-    SequenceModel,
-    build_head,
-    build_loss,
+    RankingModel,
+    assemble,
     fingerprint,
     load_backbone,
 )
@@ -44,7 +42,7 @@ class Bundle:
 
     path: Path
     manifest: BundleManifest
-    model: SequenceModel
+    model: RankingModel
     item_ids: list[str]
     training_counts: npt.NDArray[np.int64]
     samples: Samples
@@ -102,12 +100,10 @@ def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreT
 
 def _assemble(
     manifest: BundleManifest, base: PreTrainedModel, tensors: dict[str, Tensor], folder: Path
-) -> SequenceModel:
-    head = build_head(manifest.model.head)
+) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    items = ItemTable(manifest.items, manifest.model.items, with_mask=head.with_mask)
-    model = SequenceModel(items, backbone, head, build_loss(manifest.model.loss))
+    model = assemble(manifest.model, backbone, n_items=manifest.items)
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

@@ -12,7 +12,7 @@ from seqrec.models.adapters import (
 )
 from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
-from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemTable
+from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -30,7 +30,8 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, build_model, merged
+from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.ranking_model import ParameterCounts, RankingModel
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "GBceSettings",
     "IdItemsSettings",
     "ItemTable",
+    "Items",
     "LoraSettings",
     "MaskedItem",
     "MaskedItemSettings",
@@ -61,12 +63,14 @@ __all__ = [
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "RankingModel",
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "SequenceModel",
     "allocate_ranks",
     "allocator_state",
+    "assemble",
     "attach",
     "build_head",
     "build_loss",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from peft import PeftModel
@@ -13,13 +12,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from seqrec.errors import UnsupportedError
-from seqrec.models.adapters import AdapterSettings, attach, orthogonality_penalty
+from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.backbones import Backbone
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
+from seqrec.models.ranking_model import RankingModel
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
 from seqrec.settings import Settings
+
+CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
 
 
 class ModelSettings(Settings):
@@ -34,15 +37,7 @@ class ModelSettings(Settings):
     loss: LossSettings = Field(default_factory=FullSoftmaxSettings, description="Loss over the catalogue.")
 
 
-class ParameterCounts(NamedTuple):
-    """Numbers of parameters, the item table apart."""
-
-    trainable: int
-    frozen: int
-    item_table: int
-
-
-class SequenceModel(nn.Module):
+class SequenceModel(RankingModel):
     """Scores every item as the next one of a sequence.
 
     Letters in shapes: B sequences, L positions, D width of the item vectors, N items.
@@ -53,6 +48,8 @@ class SequenceModel(nn.Module):
         head: what is asked of the backbone.
         loss: over the catalogue.
     """
+
+    items: ItemTable
 
     def __init__(self, items: ItemTable, backbone: Backbone, head: Head, loss: Loss):
         super().__init__()
@@ -85,16 +82,7 @@ class SequenceModel(nn.Module):
         dropout_keys: Tensor | None = None,
         places: Tensor | None = None,
     ) -> Tensor:
-        """Summed loss at the positions that have a target; arguments as in `Pairs`.
-
-        Args:
-            negatives: those of the step, for a sampled loss.
-            dropout_keys: int64 (B,), a key a row, of which dropout is a function; None for torch's own generator.
-            places: int64 (T,), indices into the flattened ``targets`` of all positions with a target and any without;
-                None finds them, and then the shapes of what follows depend on the data.
-        Returns:
-            float ().
-        """
+        """As `RankingModel` says."""
         self.backbone.dropout_keys.rows = dropout_keys
         hidden = self.forward(inputs, lengths)  # a strategy's hooks are around this method, not around `forward`
         if places is None:
@@ -118,9 +106,23 @@ class SequenceModel(nn.Module):
             )
         self.items.row_gradients = self.loss.row_gradients = True
 
-    def penalty(self) -> Tensor | None:
-        """What the adapter adds to the mean loss, or None."""
-        return orthogonality_penalty(self.backbone.model) if isinstance(self.backbone.model, PeftModel) else None
+    def rank(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        *,
+        k: int,
+        users: int | None = None,
+        targets: Tensor | None = None,
+        seen: ItemLists | None = None,
+        in_parts: bool = True,
+    ) -> Ranked:
+        """Ranks every item of the catalogue, as `RankingModel` and `seqrec.ranking.rank` say."""
+        rows = _rows_of_a_pass(items) if in_parts else len(items)
+        # rows come shortest first, so that parts of a batch also need less padding than the whole
+        parts = zip(torch.split(items, rows), torch.split(lengths, rows), strict=True)
+        vectors = [self.user_vectors(part[:, : int(own.max())] if in_parts else part, own) for part, own in parts]
+        return rank(DotScorer(torch.cat(vectors)[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
 
     def user_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Vectors whose product with the item table scores what comes next.
@@ -143,24 +145,16 @@ class SequenceModel(nn.Module):
         """Most events of a history that fit beside what the head itself adds."""
         return max_length - int(self.head.with_mask)
 
-    def restorable_keys(self) -> frozenset[str]:
-        """Names, as in `state_dict`, of what a checkpoint may leave out; see `Backbone.restorable_keys`."""
-        return frozenset(f"backbone.{key}" for key in self.backbone.restorable_keys())
 
-    def parameter_counts(self) -> ParameterCounts:
-        """Trainable and frozen parameters outside the item table, and the table's."""
-        table = self.items.weight
-        others = [p for p in self.parameters() if p is not table]
-        return ParameterCounts(
-            trainable=sum(p.numel() for p in others if p.requires_grad),
-            frozen=sum(p.numel() for p in others if not p.requires_grad),
-            item_table=self.items.n_items * self.items.width,
-        )
+def _rows_of_a_pass(items: Tensor) -> int:
+    if items.device.type != "cpu" or items.numel() <= CPU_TOKENS:
+        return max(1, len(items))
+    return max(1, CPU_TOKENS // items.shape[1])
 
 
 def build_model(
     settings: ModelSettings, *, n_items: int, max_length: int, total_steps: int, table_rows: slice | None = None
-) -> SequenceModel:
+) -> RankingModel:
     """The model that a recipe describes, with fresh weights where they are not pretrained.
 
     Args:
@@ -189,11 +183,19 @@ def build_model(
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
+    return assemble(settings, backbone, n_items=n_items, table_rows=table_rows)
+
+
+def assemble(
+    settings: ModelSettings, backbone: Backbone, *, n_items: int, table_rows: slice | None = None
+) -> RankingModel:
+    """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
+    head = build_head(settings.head)
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
     return SequenceModel(items, backbone, head, build_loss(settings.loss))
 
 
-def merged(model: SequenceModel) -> PreTrainedModel:
+def merged(model: RankingModel) -> PreTrainedModel:
     """A copy of the backbone, in evaluation mode, with its adapter merged into the weights.
 
     The model itself stays as it is.

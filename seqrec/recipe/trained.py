@@ -11,7 +11,7 @@ import yaml
 
 from seqrec.errors import BundleError, RunError
 from seqrec.export import Bundle, export_bundle, load_bundle
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.run import Run
@@ -37,7 +37,7 @@ class Trained:
         self.recipe = recipe
 
     @property
-    def model(self) -> SequenceModel:
+    def model(self) -> RankingModel:
         """In evaluation mode."""
         return self._source.model
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from seqrec.export import Bundle, evaluating
-from seqrec.models import PAD, SequenceModel
-from seqrec.ranking import DotScorer, ItemLists, rank
+from seqrec.models import PAD, RankingModel
+from seqrec.ranking import ItemLists
 from seqrec.store import Catalogue
 
 Int64 = npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ class Recommendation(NamedTuple):
 
 
 class Recommender:
-    """Recommends the items that a model scores highest, of the whole catalogue.
+    """Recommends the items that a model ranks highest.
 
     A user without a history gets the most popular items of training. The same histories in the same call get the same
     slates; another batch may change the last bits of a score.
@@ -53,16 +53,16 @@ class Recommender:
 
     def __init__(
         self,
-        model: SequenceModel,
+        model: RankingModel,
         item_ids: Sequence[str],
         *,
         seen: Literal["filter", "allow"],
         max_length: int,
         popular: Int64,
     ):
-        n_items = len(model.item_vectors())
+        n_items = model.n_items
         if not n_items == len(item_ids) == len(popular):
-            raise ValueError(f"{n_items} item vectors, {len(item_ids)} item ids and {len(popular)} training counts")
+            raise ValueError(f"{n_items} items, {len(item_ids)} item ids and {len(popular)} training counts")
         self.model = model
         self.catalogue = Catalogue.of_ids(item_ids)
         self.seen = seen
@@ -90,11 +90,13 @@ class Recommender:
         Returns:
             For each history its items, best first; of equal scores the earlier in the catalogue comes first.
         Raises:
+            UnsupportedError: the model's slates are shorter than k.
             UnknownIdError: a history has an id that is not in the catalogue.
             MetricError: a score is NaN.
         """
         if k < 1:
             raise ValueError(f"k is {k}, a slate has at least one item")
+        self.model.check_list(k)
         events = torch.from_numpy(self.catalogue.encode(item_id for history in histories for item_id in history))
         encoded = torch.split(events, [len(history) for history in histories])
         slates = [self._popular_slate(k) if not len(items) else [] for items in encoded]
@@ -120,13 +122,12 @@ class Recommender:
 
     def _slates(self, histories: list[Tensor], k: int) -> list[list[Recommendation]]:
         """Slates of one batch of non-empty histories, each int64 (length,), 1..N."""
-        item_vectors = self.model.item_vectors()
-        device, most = item_vectors.device, self.model.max_history(self.max_length)
+        device, most = self.model.device, self.model.max_history(self.max_length)
         latest = [items[-most:] for items in histories]
         lengths = torch.tensor([len(items) for items in latest], device=device)
         inputs = pad_sequence(latest, batch_first=True, padding_value=PAD).to(device)
-        scorer = DotScorer(self.model.user_vectors(inputs, lengths), item_vectors)
-        ranked = rank(scorer, k=k, seen=_item_lists(histories, device) if self.seen == "filter" else None)
+        seen = _item_lists(histories, device) if self.seen == "filter" else None
+        ranked = self.model.rank(inputs, lengths, k=k, seen=seen)
         return [
             [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(items, scores, strict=True) if i != PAD]
             for items, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)
