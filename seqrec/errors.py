@@ -6,6 +6,7 @@
     ├── LogError             a raw event log cannot be read as told
     │   ├── ColumnError      a column is missing
     │   └── TimestampError   times do not parse in the unit given
+    ├── FeatureError         what is told of items cannot be read, or does not fit the catalogue
     ├── StoreError           a folder is not a (whole) sequence store
     ├── BackboneError        a backbone is unknown or cannot be loaded
     ├── AdapterError         an adapter does not fit its backbone
@@ -82,6 +83,10 @@ class ColumnError(LogError):
 
 class TimestampError(LogError):
     """Times do not parse, or fall where no log lies, in the unit given."""
+
+
+class FeatureError(SeqrecError, ValueError):
+    """What is told of items cannot be read, or does not fit the catalogue."""
 
 
 class StoreError(SeqrecError, ValueError):

@@ -29,7 +29,15 @@ from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
 from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
-from seqrec.models import ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, merged
+from seqrec.models import (
+    ModelSettings,
+    PretrainedBackboneSettings,
+    RankingModel,
+    SequenceModel,
+    fingerprint,
+    merged,
+    with_table,
+)
 from seqrec.store import Catalogue
 
 
@@ -50,7 +58,8 @@ def export_bundle(
     """Writes a bundle, and sees that a fresh process gets the live model's scores from it.
 
     It is written beside its destination and renamed once verified: what stands at the destination is whole and true.
-    The model stays as it was, and can be trained on.
+    The model stays as it was, and can be trained on. Item vectors that are made of features are written as the table
+    that they are, so that a bundle needs neither the features nor their files.
 
     Args:
         out: the bundle's folder; must not exist.
@@ -77,6 +86,7 @@ def export_bundle(
     catalogue = Catalogue.of_ids(item_ids)
     histories = [catalogue.encode(history).tolist() for history in sample_histories]
     expected = history_scores(model, histories, max_length=max_length)
+    model, settings = with_table(model, settings)
     with _beside(destination) as folder:
         kind, base = _write_weights(folder, model, settings, merge=merge)
         save_items(folder, model, item_ids, popular)
@@ -163,6 +173,10 @@ def _check(
         )
     if not sample_histories or not all(sample_histories):
         raise BundleError("samples must be non-empty histories, at least one", do="give some users' histories")
+    if isinstance(model, SequenceModel) and model.writer is not None:
+        raise BundleError(
+            "histories are read as text, which bundles do not hold yet", where="model.text", do="serve from the run"
+        )
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")
 

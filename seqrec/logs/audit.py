@@ -92,7 +92,7 @@ def _times(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 def _coverage(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     missing, unused = one(
         connection,
-        """SELECT (SELECT count(*) FROM catalogue ANTI JOIN attributes USING (item_id)),
-            (SELECT count(*) FROM attributes ANTI JOIN catalogue USING (item_id))""",
+        """SELECT (SELECT count(*) FROM catalogue ANTI JOIN attributes USING (item_id) WHERE count > 0),
+            (SELECT count(*) FROM attributes ANTI JOIN (FROM catalogue WHERE count > 0) AS met USING (item_id))""",
     )
     return {"items_of_the_log_without_attributes": missing, "attribute_rows_without_events": unused}

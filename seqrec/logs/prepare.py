@@ -76,7 +76,7 @@ def _write(
         cleaning = clean(connection, settings.clean)
         report("ordering")
         actions = action_names(connection, settings.columns.action or "") if "action" in roles else []
-        index(connection, roles, actions)
+        index(connection, roles, actions, all_items=settings.items is not None and settings.items.all_items)
         report("writing")
         writer.write_catalogue(catalogue_table(connection, attributes))
         writer.write_units(unit_tables(connection, roles, context), context)

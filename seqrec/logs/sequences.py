@@ -15,11 +15,14 @@ from seqrec.store.writer import sequence_schema
 _PERCENTILES = ", ".join(f"{percent / 100:.2f}" for percent in range(101))
 
 
-def index(connection: duckdb.DuckDBPyConnection, roles: list[str], actions: list[str]) -> None:
+def index(
+    connection: duckdb.DuckDBPyConnection, roles: list[str], actions: list[str], *, all_items: bool = False
+) -> None:
     """Numbers users and items and puts the events in order: tables `users`, `catalogue` and `sequence`.
 
     Users are numbered 0.. by user_id, items 1..N by falling count, then by item_id (both in byte order), so that the
-    numbers do not depend on the order of rows in the log, and popular items share the front of every item table.
+    numbers do not depend on the order of rows in the log, and popular items share the front of every item table. With
+    ``all_items`` those of `attributes` that no event has stand behind the others.
 
     `sequence` lies in the order user, then `order` or else time, then position in the source. Its columns: `user`
     int64, `item` int32, and where the log has them `time`, `action` (int8 code), `value`, `context_i`.
@@ -29,10 +32,16 @@ def index(connection: duckdb.DuckDBPyConnection, roles: list[str], actions: list
         if "time" in roles
         else (", NULL::BIGINT AS first_seen, NULL::BIGINT AS last_seen")
     )
+    others = (
+        """ UNION ALL SELECT item_id, 0, NULL::BIGINT, NULL::BIGINT
+        FROM attributes ANTI JOIN events ON attributes.item_id = events.item"""
+        if all_items
+        else ""
+    )
     connection.execute(
         f"""CREATE TABLE catalogue AS
         SELECT (row_number() OVER (ORDER BY count DESC, item_id))::INTEGER AS item, *
-        FROM (SELECT item AS item_id, count(*) AS count{time} FROM events GROUP BY 1)"""
+        FROM (SELECT item AS item_id, count(*) AS count{time} FROM events GROUP BY 1{others})"""
     )
     connection.execute(
         """CREATE TABLE users AS

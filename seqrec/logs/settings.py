@@ -64,6 +64,9 @@ class ItemTableSettings(Settings):
     columns: list[str] = Field(
         default=[], description="Further columns to keep in the catalogue, as text, by their own names."
     )
+    all_items: bool = Field(
+        default=False, description="Whether items without an event are in the catalogue too, behind the others."
+    )
 
     @model_validator(mode="after")
     def _columns_are_distinct(self) -> Self:

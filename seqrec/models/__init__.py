@@ -11,7 +11,9 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
+from seqrec.models.fused_items import CategorySettings, FeatureItemsSettings, FusedItems, FusedItemsSettings
 from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
+from seqrec.models.item_features import Categories, ItemFeatures
 from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -30,25 +32,41 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged, with_table
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
-from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.models.sources import (
+    BackboneSettings,
+    ConfiguredBackboneSettings,
+    PretrainedBackboneSettings,
+    load_backbone,
+    locate_source,
+)
+from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistorySettings
 
 __all__ = [
     "MASK",
     "PAD",
     "AdaLoraSettings",
     "Backbone",
+    "BackboneSettings",
     "Bce",
     "BceSettings",
     "Bpr",
     "BprSettings",
+    "Categories",
+    "CategorySettings",
     "ConfiguredBackboneSettings",
+    "FeatureItemsSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
+    "FusedItems",
+    "FusedItemsSettings",
     "GBce",
     "GBceSettings",
+    "HistoryText",
+    "HistoryWriter",
     "IdItemsSettings",
+    "ItemFeatures",
     "ItemTable",
     "Items",
     "LoraSettings",
@@ -68,6 +86,7 @@ __all__ = [
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "SequenceModel",
+    "TextHistorySettings",
     "allocate_ranks",
     "allocator_state",
     "assemble",
@@ -78,7 +97,9 @@ __all__ = [
     "fingerprint",
     "load_allocator_state",
     "load_backbone",
+    "locate_source",
     "merged",
     "orthogonality_penalty",
     "rank_pattern",
+    "with_table",
 ]

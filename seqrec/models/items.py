@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from seqrec.models.losses import Loss, Negatives, SampledLoss
 from seqrec.settings import Settings
 
 PAD = 0
@@ -46,6 +47,22 @@ class Items(nn.Module):
         """Parameters of the whole table, wherever its rows lie."""
         return self.weight.numel()
 
+    @property
+    def compared(self) -> Tensor | None:
+        """bool (N,), the items that a loss compares with each other; None for all."""
+        return None
+
+    def table(self) -> Tensor:
+        """float (N, D): row i - 1 is the vector of item i, of the rows that are here."""
+        return self.weight
+
+    def loss(self, loss: Loss, hidden: Tensor, targets: Tensor, negatives: Negatives | None) -> Tensor:
+        """The summed loss, float (), of hidden (T, D) for targets (T,), over these items' vectors."""
+        return loss(hidden, targets, self.table(), negatives)
+
+    def start_step(self, key: int) -> None:
+        """Takes the key that all is a function of which is drawn once a step, whatever the ranks; nothing here is."""
+
 
 class ItemTable(Items):
     """The trainable table of item vectors, which is both the input and the output table.
@@ -68,7 +85,7 @@ class ItemTable(Items):
     def __init__(self, n_items: int, settings: IdItemsSettings, *, with_mask: bool, rows: slice | None = None):
         super().__init__()
         self.n_items = n_items
-        self.weight = nn.Parameter(_initial_vectors(n_items, settings, rows or slice(0, n_items)))
+        self.weight = nn.Parameter(initial_vectors(n_items, settings, rows or slice(0, n_items)))
         self.mask = nn.Parameter(torch.randn(settings.width) * settings.init_std) if with_mask else None
 
     @property
@@ -89,9 +106,13 @@ class ItemTable(Items):
             return vectors
         return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
 
+    def use_row_gradients(self, loss: SampledLoss) -> None:
+        """Makes the table's gradient sparse, where items are looked up and in a loss."""
+        self.row_gradients = loss.row_gradients = True
 
-def _initial_vectors(n_items: int, settings: IdItemsSettings, rows: slice) -> Tensor:
-    """Some rows of a random table, for whose other rows there may be no room."""
+
+def initial_vectors(n_items: int, settings: IdItemsSettings, rows: slice) -> Tensor:
+    """Some rows of a random table, for whose other rows there may be no room, float (rows, D)."""
     found = torch.empty(rows.stop - rows.start, settings.width)
     for start in range(0, max(n_items - _PIECE, 0) + 1, _PIECE):
         stop = start + _PIECE if n_items - start >= 2 * _PIECE else n_items  # torch draws few numbers otherwise

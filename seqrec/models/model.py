@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import partial
+from typing import Annotated
 
 import torch
 from peft import PeftModel
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from seqrec.errors import UnsupportedError
 from seqrec.models.adapters import AdapterSettings, attach
-from seqrec.models.backbones import Backbone
+from seqrec.models.backbones import Backbone, usable_positions
+from seqrec.models.fused_items import FeatureItemsSettings, FusedItems, FusedItemsSettings
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
+from seqrec.models.item_features import ItemFeatures
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistorySettings, check_words
 from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
-from seqrec.settings import Settings
+from seqrec.settings import Settings, tag_of_kind
 
 CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
+
+
+ItemsSettings = Annotated[
+    Annotated[IdItemsSettings, Tag("ids")]
+    | Annotated[FeatureItemsSettings, Tag("features")]
+    | Annotated[FusedItemsSettings, Tag("fused")],
+    Discriminator(lambda value: tag_of_kind(value) or "ids"),
+]
 
 
 class ModelSettings(Settings):
     """The `model` section of a recipe."""
 
-    items: IdItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
+    items: ItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
     backbone: BackboneSettings = Field(description="The sequence model.")
+    text: TextHistorySettings | None = Field(
+        default=None, description="How histories are written as text; null: the backbone reads item vectors."
+    )
     adapter: AdapterSettings | None = Field(
         default=None, description="PEFT adapter around the backbone; null trains the backbone itself, or nothing of it."
     )
@@ -43,22 +58,31 @@ class SequenceModel(RankingModel):
     Letters in shapes: B sequences, L positions, D width of the item vectors, N items.
 
     Args:
-        items: the item table, also the output table.
+        items: makes the vectors of items, which are input and output table alike.
         backbone: over vectors of its own width; a linear map each way joins other widths.
         head: what is asked of the backbone.
         loss: over the catalogue.
+        writer: writes histories as text; None where the backbone reads item vectors.
     """
 
-    items: ItemTable
+    items: ItemTable | FusedItems
 
-    def __init__(self, items: ItemTable, backbone: Backbone, head: Head, loss: Loss):
+    def __init__(
+        self,
+        items: ItemTable | FusedItems,
+        backbone: Backbone,
+        head: Head,
+        loss: Loss,
+        writer: HistoryWriter | None = None,
+    ):
         super().__init__()
         self.items = items
         self.backbone = backbone
         self.head = head
         self.loss = loss
+        self.writer = writer
         same = items.width == backbone.width
-        self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
+        self.project_in = nn.Identity() if same or writer else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
@@ -70,7 +94,11 @@ class SequenceModel(RankingModel):
         Returns:
             float (B, L, D); what stands at padding must not be read.
         """
-        hidden: Tensor = self.project_out(self.backbone(self.project_in(self.items(inputs)), lengths))
+        if self.writer is None:
+            found = self.backbone(self.project_in(self.items(inputs)), lengths)
+        else:
+            found = self.writer.read(inputs, self.backbone)
+        hidden: Tensor = self.project_out(found)
         return hidden
 
     def training_loss(
@@ -88,8 +116,7 @@ class SequenceModel(RankingModel):
         if places is None:
             (places,) = torch.where(targets.flatten() != PAD)
         hidden, targets = hidden.flatten(0, 1).index_select(0, places), targets.flatten().index_select(0, places)
-        loss: Tensor = self.loss(hidden, targets, self.items.weight, negatives)
-        return loss
+        return self.items.loss(self.loss, hidden, targets, negatives)
 
     def use_row_gradients(self) -> None:
         """Makes the item table's gradient sparse, with the rows of inputs, targets and negatives only.
@@ -104,7 +131,7 @@ class SequenceModel(RankingModel):
                 where="optimizer.table_updates",
                 do="set it to `all`, or choose a sampled loss, as `model.loss.kind: sampled_softmax`",
             )
-        self.items.row_gradients = self.loss.row_gradients = True
+        self.items.use_row_gradients(self.loss)
 
     def rank(
         self,
@@ -139,7 +166,7 @@ class SequenceModel(RankingModel):
 
     def item_vectors(self) -> Tensor:
         """float (N, D): row i - 1 scores item i."""
-        return self.items.weight
+        return self.items.table()
 
     def max_history(self, max_length: int) -> int:
         """Most events of a history that fit beside what the head itself adds."""
@@ -153,7 +180,14 @@ def _rows_of_a_pass(items: Tensor) -> int:
 
 
 def build_model(
-    settings: ModelSettings, *, n_items: int, max_length: int, total_steps: int, table_rows: slice | None = None
+    settings: ModelSettings,
+    *,
+    n_items: int,
+    max_length: int,
+    total_steps: int,
+    table_rows: slice | None = None,
+    features: ItemFeatures | None = None,
+    text: HistoryText | None = None,
 ) -> RankingModel:
     """The model that a recipe describes, with fresh weights where they are not pretrained.
 
@@ -163,12 +197,16 @@ def build_model(
         max_length: positions that the longest input takes.
         total_steps: optimizer steps of the whole training, for adapters with a schedule.
         table_rows: rows of the item table to make, where others are to lie elsewhere; None for all.
+        features: of the items, where `model.items` has some.
+        text: what histories are written with, where `model.text` says so.
     Raises:
-        UnsupportedError: the head and the backbone see in different directions.
+        UnsupportedError: the head and the backbone see in different directions, or there are no features.
         BackboneError, AdapterError, RecipeError: a part cannot be built.
     """
     head = build_head(settings.head)
     base = load_backbone(settings.backbone, positions=max_length)
+    if text is not None:
+        check_words(text, usable_positions(base), max_length)
     adapter = settings.adapter
     backbone = Backbone(
         base,
@@ -183,16 +221,53 @@ def build_model(
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
-    return assemble(settings, backbone, n_items=n_items, table_rows=table_rows)
+    return assemble(settings, backbone, n_items=n_items, table_rows=table_rows, features=features, text=text)
 
 
 def assemble(
-    settings: ModelSettings, backbone: Backbone, *, n_items: int, table_rows: slice | None = None
+    settings: ModelSettings,
+    backbone: Backbone,
+    *,
+    n_items: int,
+    table_rows: slice | None = None,
+    features: ItemFeatures | None = None,
+    text: HistoryText | None = None,
 ) -> RankingModel:
     """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
     head = build_head(settings.head)
-    items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
-    return SequenceModel(items, backbone, head, build_loss(settings.loss))
+    with_mask = head.with_mask and settings.text is None  # text has a word for it
+    items: ItemTable | FusedItems
+    if isinstance(settings.items, IdItemsSettings):
+        items = ItemTable(n_items, settings.items, with_mask=with_mask, rows=table_rows)
+    elif features is None:
+        raise UnsupportedError(
+            "items are made of features, and there is no catalogue to read them from",
+            where=f"model.items.kind: {settings.items.kind}",
+            do="set it to `ids`",
+        )
+    else:
+        items = FusedItems(features, settings.items, with_mask=with_mask)
+    if settings.text is None:
+        return SequenceModel(items, backbone, head, build_loss(settings.loss))
+    if text is None:
+        raise UnsupportedError(
+            "histories are written as text, and there is no catalogue to read it from",
+            where="model.text",
+            do="leave it null",
+        )
+    return SequenceModel(items, backbone, head, build_loss(settings.loss), HistoryWriter(text))
+
+
+def with_table(model: RankingModel, settings: ModelSettings) -> tuple[RankingModel, ModelSettings]:
+    """The model with a plain table of item vectors where it makes them of features, and its settings; else itself.
+
+    Backbone and projections are those of the model, not copies.
+    """
+    if not isinstance(model.items, FusedItems):
+        return model, settings
+    plain = copy(model)
+    plain._modules = {**model._modules, "items": model.items.as_table()}
+    return plain, settings.model_copy(update={"items": IdItemsSettings(width=model.items.width)})
 
 
 def merged(model: RankingModel) -> PreTrainedModel:

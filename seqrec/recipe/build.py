@@ -14,7 +14,17 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import AdaLoraSettings, RankingModel, build_head, build_loss, build_model
+from seqrec.features import read_features, read_history_text
+from seqrec.models import (
+    AdaLoraSettings,
+    HistoryText,
+    IdItemsSettings,
+    ItemFeatures,
+    RankingModel,
+    build_head,
+    build_loss,
+    build_model,
+)
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
@@ -68,7 +78,14 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
     if isinstance(trainer.strategy, CatalogueParallelStrategy):
         rows = trainer.strategy.shard_of(data.store.manifest.counts.items).own
     L.seed_everything(recipe.seed, verbose=False)
-    model = build_recipe_model(recipe, data.store, total_steps=total_steps, table_rows=rows)
+    model = build_recipe_model(
+        recipe,
+        data.store,
+        total_steps=total_steps,
+        table_rows=rows,
+        features=item_features(recipe, data),
+        text=history_text(recipe, data),
+    )
     model.check_list(int(recipe.selection.metric.partition("@")[2]), where="selection.metric")
     module = SequenceRecommender(
         model,
@@ -89,8 +106,39 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
     return SequenceDataModule(settings, head, seed=recipe.seed, max_history=max_history, in_batch=in_batch)
 
 
+def item_features(recipe: Recipe, data: SequenceDataModule) -> ItemFeatures | None:
+    """What is known of the catalogue's items, where the recipe makes their vectors of it; else None.
+
+    Raises:
+        FeatureError, RecipeError: it cannot be read, or says nothing of some items.
+    """
+    items = recipe.model.items
+    if isinstance(items, IdItemsSettings):
+        return None
+    return read_features(items, data.store.catalogue, data.split.train_counts[1:] > 0)
+
+
+def history_text(recipe: Recipe, data: SequenceDataModule) -> HistoryText | None:
+    """What histories are written with, where the recipe has them as text; else None.
+
+    Raises:
+        UnsupportedError, BackboneError, RecipeError: backbone, head or template do not fit.
+    """
+    model = recipe.model
+    if model.text is None:
+        return None
+    with_mask = build_head(model.head).with_mask
+    return read_history_text(model.text, model.backbone, data.store.catalogue, with_mask=with_mask)
+
+
 def build_recipe_model(
-    recipe: Recipe, store: SequenceStore, *, total_steps: int, table_rows: slice | None = None
+    recipe: Recipe,
+    store: SequenceStore,
+    *,
+    total_steps: int,
+    table_rows: slice | None = None,
+    features: ItemFeatures | None = None,
+    text: HistoryText | None = None,
 ) -> RankingModel:
     """The model, over the store's catalogue; arguments as in `build_model`."""
     return build_model(
@@ -99,6 +147,8 @@ def build_recipe_model(
         max_length=recipe.data.max_length,
         total_steps=total_steps,
         table_rows=table_rows,
+        features=features,
+        text=text,
     )
 
 
@@ -154,6 +204,7 @@ def check_recipe(recipe: Recipe) -> None:
         "trainer.precision": _convert_precision_to_unified_args(recipe.trainer.get("precision")),
         "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
         "model.adapter.kind": None if adapter is None else adapter.kind,
+        "model.items.kind": recipe.model.items.kind,
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),

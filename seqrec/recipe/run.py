@@ -25,7 +25,7 @@ from peft import PeftModel
 from seqrec.errors import RunError, SeqrecError
 from seqrec.logs import prepare
 from seqrec.models import ParameterCounts, RankingModel, rank_pattern
-from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
+from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model, history_text, item_features
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.processes import is_first_process, is_restart, place
 from seqrec.recipe.schema import Recipe
@@ -150,7 +150,13 @@ class Run:
                 do="give the store of the run with `--store`",
             )
         steps = checkpoint["seqrec"]["total_steps"]
-        model = build_recipe_model(self.recipe, self.data.store, total_steps=steps)
+        model = build_recipe_model(
+            self.recipe,
+            self.data.store,
+            total_steps=steps,
+            features=item_features(self.recipe, self.data),
+            text=history_text(self.recipe, self.data),
+        )
         load_weights(model, checkpoint)
         return model.eval()
 

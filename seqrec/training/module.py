@@ -73,7 +73,9 @@ class SequenceRecommender(L.LightningModule):
         self.stop_requested = False
         self._sampler: NegativeSampler | None = None
         if (wanted := model.loss.negatives) is not None:
-            self._sampler = NegativeSampler(wanted, model.n_items, seed=seed, train_counts=train_counts)
+            compared = model.items.compared
+            among = None if compared is None else np.flatnonzero(compared.cpu().numpy()) + 1
+            self._sampler = NegativeSampler(wanted, model.n_items, seed=seed, train_counts=train_counts, among=among)
         self._negatives: Negatives | None = None
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
@@ -125,6 +127,7 @@ class SequenceRecommender(L.LightningModule):
         if batch.micro_batch == 0:
             told = torch.tensor([batch.step_targets, self.stop_requested], dtype=torch.float64, device=self.device)
             self._step_sums = RankSum(told)  # while the forward pass runs
+            self.model.items.start_step(int(raw_bits(1, "items", self.seed, *batch.position)[0] >> 1))
             if self._sampler is not None:
                 table = self.model.items.weight
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)

@@ -60,3 +60,15 @@ def test_a_missing_column_names_its_setting(prepared: Prepare, tmp_path: Path) -
         with_table(prepared, tmp_path, "item_id,title\n1,a\n", title="titel")
     with pytest.raises(ColumnError, match=r"(?s)no column `brand`.*logs.items.columns"):
         with_table(prepared, tmp_path, "item_id,title\n1,a\n", columns=["brand"])
+
+
+def test_items_without_events_may_stand_behind_the_others(prepared: Prepare, tmp_path: Path) -> None:
+    store = with_table(prepared, tmp_path, "item_id,title\n9,Nine\n007,Bond\n8,Eight\n", title="title", all_items=True)
+    assert store.catalogue.table.select(["item", "item_id", "count", "title"]).to_pylist() == [
+        {"item": 1, "item_id": "7", "count": 2, "title": None},
+        {"item": 2, "item_id": "007", "count": 1, "title": "Bond"},
+        {"item": 3, "item_id": "8", "count": 0, "title": "Eight"},
+        {"item": 4, "item_id": "9", "count": 0, "title": "Nine"},
+    ]
+    assert store.manifest.counts.items == 4
+    assert audit(store)["attributes"] == {"items_of_the_log_without_attributes": 1, "attribute_rows_without_events": 2}

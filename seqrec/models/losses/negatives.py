@@ -44,13 +44,23 @@ class NegativeSampler:
         n_items: catalogue size N.
         seed: of the draws, with the step.
         train_counts: int64 (N + 1,), training events of each item, index 0 unused; for `popularity` and `in_batch`.
+        among: int64, ascending, the items that uniform draws are made from; None for all.
     Raises:
         ValueError: those sources are used, and ``train_counts`` is missing or without any event.
     """
 
-    def __init__(self, settings: NegativesSettings, n_items: int, *, seed: int, train_counts: Int64 | None = None):
+    def __init__(
+        self,
+        settings: NegativesSettings,
+        n_items: int,
+        *,
+        seed: int,
+        train_counts: Int64 | None = None,
+        among: Int64 | None = None,
+    ):
         self.settings = settings
-        self._n_items = n_items
+        self._among = among
+        self._n_uniform = n_items if among is None else len(among)
         self._seed = seed
         if not settings.needs_train_counts:
             return
@@ -71,7 +81,8 @@ class NegativeSampler:
             Negatives on the CPU, in float64.
         """
         key = (self._seed, epoch, step)
-        drawn = [draw_items(self.settings.uniform, self._n_items, "negatives", *key)]
+        uniform = draw_items(self.settings.uniform, self._n_uniform, "negatives", *key)
+        drawn = [uniform if self._among is None else self._among[uniform - 1]]
         if self.settings.popularity:
             drawn.append(draw_weighted(self.settings.popularity, self._cumulative, "popular negatives", *key))
         n_in_batch = 0 if in_batch is None else len(in_batch)
@@ -84,7 +95,7 @@ class NegativeSampler:
         )
 
     def _expected(self, items: Int64, n_in_batch: int) -> npt.NDArray[np.float64]:
-        expected = np.full(len(items), self.settings.uniform / self._n_items)
+        expected = np.full(len(items), self.settings.uniform / self._n_uniform)
         if self.settings.popularity:
             expected += self.settings.popularity * (self._weights[items] / self._cumulative[-1])
         if n_in_batch:

@@ -130,6 +130,20 @@ class _SharedNegatives(torch.autograd.Function):
         return None if by_hidden is None else by_hidden * factor, by_table, None, None, None, None, None
 
 
+def only_rows(targets: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor, Negatives]:
+    """Targets and negatives as items of a table that has no rows but theirs.
+
+    Args:
+        targets: int64 (T,), 1..N, or 0 for none.
+        negatives: on the same device.
+    Returns:
+        Which items of 1..N the table's rows are, int64 (U,), ascending; targets and negatives as items 1..U of it.
+    """
+    items, place = torch.unique(torch.cat([targets.clamp(min=1), negatives.items]), return_inverse=True)
+    here, there = place[: len(targets)] + 1, place[len(targets) :] + 1
+    return items, here * (targets > 0), negatives._replace(items=there)
+
+
 def _leave_out(scores: Tensor, targets: Tensor, negatives: Tensor) -> None:
     """Sets scores of negatives that are the target to -inf: one place a row, as negatives are different, ascending."""
     place = torch.searchsorted(negatives, targets).clamp_(max=len(negatives) - 1).unsqueeze(1)  # (T, 1)

@@ -12,6 +12,7 @@ from seqrec.errors import UnsupportedError
 from seqrec.models import FullSoftmax, Negatives, SampledLoss
 from seqrec.models.losses import Loss
 from seqrec.models.losses.full_softmax_kernel import accumulate
+from seqrec.models.losses.sampled import only_rows
 from seqrec.models.losses.settings import NegativesSettings
 from seqrec.training.catalogue.shards import Shard
 from seqrec.training.catalogue.table import fetch
@@ -125,8 +126,7 @@ class ShardedSampledLoss(nn.Module):
         """Summed loss of this rank's targets, as `SampledLoss.forward` for a ``table`` (n, D) of this rank's rows."""
         if negatives is None:
             raise ValueError(f"{type(self._loss).__name__} needs the negatives of the step")
-        items, place = torch.unique(torch.cat([targets, negatives.items.to(targets.device)]), return_inverse=True)
+        items, targets, negatives = only_rows(targets, negatives.to(targets.device, table.dtype))
         rows = fetch(table, items - 1, self._shard, sparse=self._row_gradients)
-        here, there = place[: len(targets)] + 1, place[len(targets) :] + 1
-        loss: Tensor = self._loss(hidden, here, rows, negatives._replace(items=there), n_items=self._shard.n_items)
+        loss: Tensor = self._loss(hidden, targets, rows, negatives, n_items=self._shard.n_items)
         return loss

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from seqrec.models import RankingModel, SequenceModel
+from seqrec.models import ItemTable, RankingModel, SequenceModel
 from seqrec.training.catalogue import Shard, ShardedItemTable, sharded_loss
 
 _TABLE = "model.items.weight"  # in the LightningModule
@@ -40,6 +40,7 @@ class CatalogueParallelStrategy(DDPStrategy):
         if isinstance(model.items, ShardedItemTable):
             return
         assert isinstance(model, SequenceModel)  # others are refused, see `support`
+        assert isinstance(model.items, ItemTable)
         shard = self.shard_of(model.items.n_items)
         model.loss = sharded_loss(model.loss, shard)
         model.items = ShardedItemTable(model.items, shard)

@@ -68,6 +68,16 @@ REFUSALS = (
         "the rows of a step lie in the shards of several ranks",
         "set it to `all`, or train under `ddp`",
     ),
+    *(
+        Refusal(
+            (*_SHARDED, "catalogue_parallel"),
+            "model.items.kind",
+            kind,
+            "vectors of all items are made of whole weights, of which the strategy leaves shards",
+            "use `ids`, or train under `ddp`",
+        )
+        for kind in ("features", "fused")
+    ),
     Refusal(
         ("catalogue_parallel",),
         "trainer.precision",

@@ -96,3 +96,11 @@ def test_popularity_needs_training_counts() -> None:
             with pytest.raises(ValueError, match="need the items' training counts"):
                 NegativeSampler(NegativesSettings.model_validate(draws), N, seed=0, train_counts=counts)
     NegativeSampler(NegativesSettings(uniform=3), N, seed=0)
+
+
+def test_uniform_draws_may_be_among_some_items() -> None:
+    among = np.array([2, 5, 9])
+    drawn = NegativeSampler(NegativesSettings(uniform=100), N, seed=1, among=among).draw(0, 3)
+    assert drawn.items.tolist() == among.tolist()
+    assert drawn.counts.sum() == 100
+    torch.testing.assert_close(drawn.log_expected.exp(), torch.full((3,), 100 / 3, dtype=torch.float64))
