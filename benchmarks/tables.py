@@ -15,6 +15,7 @@ from harness import RESULTS
 from sections import (
     adapters,
     catalogue_parallel,
+    cold_items,
     curves,
     exactness,
     faults,
@@ -40,7 +41,7 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, adapters),
+    *(quality, adapters, cold_items),
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,

@@ -96,8 +96,8 @@ def test_a_run_reads_text(
         "head": {"kind": "masked_item"},
         "text": {"template": "{title}; ", "item_tokens": 3},
     }
-    data = recipe_values["data"] | {"max_length": 8, "step_tokens": 256}
-    trainer = recipe_values["trainer"] | {"max_epochs": None, "max_steps": 2}
+    data = recipe_values["data"] | {"max_length": 4, "step_tokens": 1024}
+    trainer = recipe_values["trainer"] | {"max_epochs": 1}
     run = fit(load_recipe(write_recipe(model=model, data=data, trainer=trainer)), runs=tmp_path / "runs")
     assert run.result is not None
     state = torch.load(run.last.state, weights_only=True)["state_dict"]

