@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int, in_parts
         in_parts: whether a batch may take several forward passes, which ranks that meet in them must not.
     """
     if batch.fixed_shape or not in_parts:
-        vectors = model.user_vectors(batch.items, batch.lengths)[: len(batch.rows)]
+        vectors = model.user_vectors(batch.items, batch.lengths, batch.events)[: len(batch.rows)]
     else:
         vectors = _in_parts(model, batch)
     scorer = DotScorer(vectors, model.item_vectors())
@@ -44,6 +46,14 @@ def _rows_of_a_pass(batch: EvaluationBatch) -> int:
 
 def _in_parts(model: SequenceModel, batch: EvaluationBatch) -> Tensor:
     """float (B, D); rows come shortest first, so that parts of a batch also need less padding than the whole."""
-    rows = _rows_of_a_pass(batch)
-    parts = zip(torch.split(batch.items, rows), torch.split(batch.lengths, rows), strict=True)
-    return torch.cat([model.user_vectors(items[:, : int(part.max())], part) for items, part in parts])
+    step = _rows_of_a_pass(batch)
+    vectors = []
+    for first in range(0, len(batch.items), step):
+        lengths = batch.lengths[first : first + step]
+        part = partial(_part, rows=slice(first, first + step), length=int(lengths.max()))
+        vectors.append(model.user_vectors(part(batch.items), lengths, batch.events.each(part)))
+    return torch.cat(vectors)
+
+
+def _part(column: Tensor, *, rows: slice, length: int) -> Tensor:
+    return column[rows, :length]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from seqrec.export.histories import Encoded
 from seqrec.models import SequenceModel
 
 TOLERANCE = 1e-5
@@ -25,12 +26,12 @@ def evaluating(model: SequenceModel) -> Iterator[None]:
         model.train(training)
 
 
-def history_scores(model: SequenceModel, histories: Sequence[Sequence[int]], *, max_length: int) -> Tensor:
+def history_scores(model: SequenceModel, histories: Sequence[Encoded], *, max_length: int) -> Tensor:
     """Scores of every item after each history, one history at a time, so that no batch changes last bits.
 
     Args:
         model: on any device.
-        histories: S non-empty sequences of items 1..N, oldest first; the latest that fit are used.
+        histories: S non-empty ones; their latest events that fit are used.
         max_length: positions that an input takes.
     Returns:
         float32 (S, N) on the CPU.
@@ -39,8 +40,9 @@ def history_scores(model: SequenceModel, histories: Sequence[Sequence[int]], *, 
     rows = []
     with evaluating(model):
         for history in histories:
-            items = torch.tensor(history[-most:], device=device).unsqueeze(0)
-            user = model.user_vectors(items, torch.tensor([items.shape[1]], device=device))
+            items, events = history.items[-most:], history.events.each(lambda column: column[-most:])
+            row = (items.unsqueeze(0).to(device), torch.tensor([len(items)], device=device))
+            user = model.user_vectors(*row, events.each(lambda column: column.unsqueeze(0).to(device)))
             rows.append((user @ model.item_vectors().T).squeeze(0).float().cpu())
     return torch.stack(rows)
 

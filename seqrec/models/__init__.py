@@ -11,7 +11,8 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
+from seqrec.models.events import EventEmbedding, EventSettings
+from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Query, build_head
 from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -30,7 +31,7 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, build_model, merged
+from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, assemble, build_model, merged
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "EventEmbedding",
+    "EventSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
@@ -61,12 +64,14 @@ __all__ = [
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "Query",
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "SequenceModel",
     "allocate_ranks",
     "allocator_state",
+    "assemble",
     "attach",
     "build_head",
     "build_loss",
