@@ -77,7 +77,8 @@ def main() -> None:
         rows[name] = recall(*model_ranks(run.model, run.data), cold) | {"training": run.result}
         print(name, rows[name], flush=True)
     print(rows["text alone"])
-    settings = recipe.model_dump(mode="json", exclude={"name", "logs"})
+    left_out: Any = {"name": True, "logs": True, "data": {"store"}, "model": {"items"}}
+    settings = recipe.model_dump(mode="json", exclude=left_out) | {"items": MODELS}
     print(write_result("cold-items", {"rows": rows, "settings": settings, "text": TEXT, "cold share": SHARE}))
 
 
@@ -141,7 +142,7 @@ def wilson(share: float, n: int) -> list[float]:
     """95 % interval of a share of n users. Source: Wilson 1927."""
     z = 1.959964
     centre, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return [(centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)]
+    return [max(0.0, (centre - half) / (1 + z * z / n)), (centre + half) / (1 + z * z / n)]
 
 
 if __name__ == "__main__":

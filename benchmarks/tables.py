@@ -34,6 +34,7 @@ from sections import (
     shards,
     strategies,
     table_updates,
+    text_histories,
     training,
     training_loop,
 )
@@ -41,7 +42,7 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, adapters, cold_items),
+    *(quality, adapters, cold_items, text_histories),
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,

@@ -11,8 +11,9 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
+from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.fused_items import CategorySettings, FeatureItemsSettings, FusedItems, FusedItemsSettings
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
+from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Query, build_head
 from seqrec.models.item_features import Categories, ItemFeatures
 from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
@@ -56,6 +57,8 @@ __all__ = [
     "Categories",
     "CategorySettings",
     "ConfiguredBackboneSettings",
+    "EventEmbedding",
+    "EventSettings",
     "FeatureItemsSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
@@ -81,6 +84,7 @@ __all__ = [
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "Query",
     "RankingModel",
     "SampledLoss",
     "SampledSoftmax",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +85,30 @@ class HistoryWriter(nn.Module):
         counts = F.pad(text.lengths, (1, 1))
         counts[-1] = 1
         self.register_buffer("token_counts", counts, persistent=False)
+
+    @classmethod
+    def of(cls, text: HistoryText | None, columns: Collection[str]) -> Self:
+        """The writer of a recipe that has histories as text.
+
+        Args:
+            text: what they are written with.
+            columns: what else the model is to read of events.
+        Raises:
+            UnsupportedError: there is nothing to write with, or something else to read.
+        """
+        if text is None:
+            raise UnsupportedError(
+                "histories are written as text, and there is no catalogue to read it from",
+                where="model.text",
+                do="leave it null",
+            )
+        if columns:
+            raise UnsupportedError(
+                f"histories as text do not say {' and '.join(columns)} of events",
+                where="model.events",
+                do="leave it out, or `model.text` null",
+            )
+        return cls(text)
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Written:

@@ -1,6 +1,14 @@
 """Recipe files: what they may say, and what is built from them."""
 
-from seqrec.recipe.build import Parts, build, build_data, build_recipe_model, check_recipe
+from seqrec.recipe.build import (
+    Parts,
+    build,
+    build_data,
+    build_recipe_model,
+    check_recipe,
+    history_text,
+    item_features,
+)
 from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, with_seed
@@ -23,7 +31,9 @@ __all__ = [
     "ensure_store",
     "export_run",
     "fit",
+    "history_text",
     "is_first_process",
+    "item_features",
     "load_recipe",
     "open_trained",
     "parse_recipe",

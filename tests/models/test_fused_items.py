@@ -85,12 +85,12 @@ def test_loss_and_gradients_are_those_of_a_softmax_over_trained_items(items: dic
 def test_a_sampled_loss_touches_rows_of_its_own_items_and_may_do_so_sparsely() -> None:
     model = make(FUSED | {"id_dropout": 0.0}, loss=SAMPLED)
     negatives = Negatives(torch.tensor([7, 10]), torch.ones(2), torch.full((2,), 2 / 10).log())
-    model.training_loss(HISTORY, LENGTHS, TARGETS, negatives).backward()
+    model.training_loss(HISTORY, LENGTHS, TARGETS, negatives=negatives).backward()
     dense = model.items.weight.grad
     assert (dense.any(1).nonzero().flatten() + 1).tolist() == [1, 2, 4, 5, 7, 9, 10]
     model.zero_grad()
     model.use_row_gradients()
-    model.training_loss(HISTORY, LENGTHS, TARGETS, negatives).backward()
+    model.training_loss(HISTORY, LENGTHS, TARGETS, negatives=negatives).backward()
     assert model.items.weight.grad.is_sparse
     torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)
     with pytest.raises(UnsupportedError, match=r"(?s)table_updates: items of `kind: features` .*`all`"):

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from seqrec.recipe import build_data, build_recipe_model, parse_recipe
+from seqrec.recipe import build_data, build_recipe_model, item_features, parse_recipe
 from seqrec.stream import TrainingBatch
 from seqrec.stream.order_share import micro_batches_per_step
 from seqrec.training import OptimizerSettings, SequenceRecommender
@@ -42,7 +42,7 @@ def record(values: dict[str, Any], world_size: int) -> Recorder:
     recipe = parse_recipe(values, where="test")
     data = build_data(recipe)
     torch.manual_seed(0)
-    model = build_recipe_model(recipe, data.store, total_steps=STEPS)
+    model = build_recipe_model(recipe, data.store, total_steps=STEPS, features=item_features(recipe, data))
     # a rate so small that no weight changes: each step's gradient is that of the same model
     counts = data.split.train_counts
     module = SequenceRecommender(model, OptimizerSettings(lr=1e-30), seed=1, total_steps=STEPS, train_counts=counts)

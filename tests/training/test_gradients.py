@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqrec.recipe import build_data, build_recipe_model, parse_recipe
+from seqrec.random import raw_bits
+from seqrec.recipe import build_data, build_recipe_model, item_features, parse_recipe
 from seqrec.stream import Position
 from seqrec.training import OptimizerSettings, SequenceRecommender
 from seqrec.training.negatives import draw_negatives
@@ -31,6 +32,9 @@ BOUNDS = {"32-true": 1e-6, "64-true": 1e-12}
 # cut into stripes; at 16 events a step there are fewer rows than stripes
 SIZES = {"stripes": (1, 256), "thin-stripes": (1, 16), "slots": (6, 256), "thin-slots": (4, 16)}
 NAMES = [f"{loss}-{head}-{size}-{p}" for loss in LOSSES for head in HEADS for size in SIZES for p in BOUNDS]
+# items made of features, whose ids a step leaves out alike on all ranks
+FUSED = {"kind": "fused", "width": 16, "categories": [{"column": "category"}], "id_dropout": 0.4}
+NAMES += [f"{loss}_fused-{head}-slots-64-true" for loss, head in (("full", "next_item"), ("sampled", "masked_item"))]
 
 
 def case(values: dict[str, Any], store: Path, name: str) -> dict[str, Any]:
@@ -38,7 +42,9 @@ def case(values: dict[str, Any], store: Path, name: str) -> dict[str, Any]:
     partitions, step_tokens = SIZES["-".join(size)]
     data = {"store": str(store), "partitions": partitions, "step_tokens": step_tokens}
     backbone = {"kind": HEADS[head], "layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
-    model = {"items": {"width": 16}, "backbone": backbone, "head": {"kind": head}, "loss": LOSSES[loss]}
+    loss, _, fused = loss.partition("_")
+    items = FUSED if fused else {"width": 16}
+    model = {"items": items, "backbone": backbone, "head": {"kind": head}, "loss": LOSSES[loss]}
     trainer = {"max_steps": STEPS, "precision": f"{bits}-true"}
     return values | {"data": values["data"] | data, "model": model, "trainer": trainer}
 
@@ -69,13 +75,14 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     recipe = parse_recipe(values, where="test")
     data = build_data(recipe)
     torch.manual_seed(0)
-    model = build_recipe_model(recipe, data.store, total_steps=STEPS)
+    model = build_recipe_model(recipe, data.store, total_steps=STEPS, features=item_features(recipe, data))
+    model.items.start_step(int(raw_bits(1, "items", 1, 0, step)[0] >> 1))
     counts = data.split.train_counts
     module = SequenceRecommender(model, OptimizerSettings(), seed=1, total_steps=STEPS, train_counts=counts)
     module.to(torch.float64 if recipe.trainer["precision"] == "64-true" else torch.float32)
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
-    losses = [model.training_loss(b.inputs, b.lengths, b.targets, negatives, b.keys) for b in slots]
+    losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
     (torch.stack(losses).sum() / sum(int((b.targets != 0).sum()) for b in slots)).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 

@@ -1,0 +1,26 @@
+"""Histories as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sections.common import cells, protocol
+
+FILES = "text-histories.json"
+TITLE = "Histories as text"
+ABOUT = """MiniLM, frozen, with LoRA, on the first users of Amazon Beauty: what it reads (item vectors or titles) and
+what its output is scored against (vectors by id, of title text, or both). Equally many steps, few as they are; 95 %
+intervals over users in brackets.
+"""
+
+
+def body(figures: dict[str, Any]) -> list[str]:
+    """A row a model and a baseline."""
+    rows = figures["rows"]
+    first = next(iter(rows.values()))["test"]
+    lines = [protocol(first), "| | HR@10 | NDCG@10 | training |", "|---" * 4 + "|"]
+    for name, row in rows.items():
+        training = row["training"]
+        spent = f"{training['epochs']} epochs, {training['seconds_since_start'] / 60:.1f} min"
+        lines.append(f"| {name} | {cells(row['test'], 'model')} | {spent} |")
+    return lines + [f"| {name} | {cells(first, name)} | none |" for name in first["baselines"]]
