@@ -139,7 +139,7 @@ class _WriteParts(L.LightningModule):
     def _user_ids(self, units: tuple[int, ...], rows: np.ndarray) -> pa.Array:
         ids, numbers = [], []
         for unit in (self._store.units[index] for index in units):
-            ids += self._store.read_table(unit, ["user_id"]).column("user_id").chunks
+            ids += self._store.read_table(unit, columns=["user_id"]).column("user_id").chunks
             numbers.append(np.arange(unit.first_row, unit.first_row + unit.rows))
         return pa.concat_arrays(ids).take(pa.array(np.searchsorted(np.concatenate(numbers), rows)))
 

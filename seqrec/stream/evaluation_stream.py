@@ -78,7 +78,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         left_out: dict[str, int] = {}
         cold, unit_rows, unit_tokens, lengths = 0, [], [], np.zeros(max_history + 1, np.int64)
         for unit in store.units:
-            sequences = store.read(unit, self._columns)
+            sequences = store.read(unit, columns=self._columns)
             if part is not None:
                 for reason, users in split.targets(sequences, part).left_out.items():
                     left_out[reason] = left_out.get(reason, 0) + int(users.sum())
@@ -132,7 +132,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         """Histories and targets of some units of the store."""
         parts, shift = [], 0
         for unit in units:
-            part = self._histories(self._store.read(self._store.units[unit], self._columns))
+            part = self._histories(self._store.read(self._store.units[unit], columns=self._columns))
             parts.append(replace(part, starts=part.starts + shift))
             shift += len(part.items)
         targets = [part.targets for part in parts if part.targets is not None]
