@@ -18,6 +18,7 @@ from seqrec.models import (
     Backbone,
     PretrainedBackboneSettings,
     RankingModel,
+    SemanticIds,
     assemble,
     fingerprint,
     load_backbone,
@@ -103,7 +104,8 @@ def _assemble(
 ) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    model = assemble(manifest.model, backbone, n_items=manifest.items)
+    ids = SemanticIds(tensors["items.codes"], tensors["items.sizes_of_levels"]) if "items.codes" in tensors else None
+    model = assemble(manifest.model, backbone, n_items=manifest.items, ids=ids)
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

@@ -11,7 +11,15 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
+from seqrec.models.heads import (
+    MaskedItem,
+    MaskedItemSettings,
+    NextItem,
+    NextItemSettings,
+    Pairs,
+    SemanticIdSettings,
+    build_head,
+)
 from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -32,9 +40,11 @@ from seqrec.models.losses import (
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
-from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
+from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone, locate_source
 
 __all__ = [
+    "CODES_FILE",
     "MASK",
     "PAD",
     "AdaLoraSettings",
@@ -67,6 +77,10 @@ __all__ = [
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
+    "SemanticIdModel",
+    "SemanticIdSettings",
+    "SemanticIds",
+    "SemanticItemsSettings",
     "SequenceModel",
     "allocate_ranks",
     "allocator_state",
@@ -78,6 +92,7 @@ __all__ = [
     "fingerprint",
     "load_allocator_state",
     "load_backbone",
+    "locate_source",
     "merged",
     "orthogonality_penalty",
     "rank_pattern",
