@@ -246,6 +246,12 @@ def assemble(
                 where=f"model.loss.kind: {settings.loss.kind}",
                 do="set it to `full_softmax`",
             )
+        if settings.backbone.attn_implementation not in ("sdpa", "eager"):
+            raise UnsupportedError(
+                "a search masks what each beam may see, which this implementation does not take",
+                where=f"model.backbone.attn_implementation: {settings.backbone.attn_implementation}",
+                do="set it to `sdpa`",
+            )
         return SemanticIdModel(CodeTable(ids, settings.items), backbone, settings.head, loss)
     assert isinstance(settings.items, IdItemsSettings)
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)

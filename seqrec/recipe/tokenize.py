@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from torch import Tensor
@@ -72,9 +71,7 @@ def tokenize(recipe: Recipe, *, fresh: bool = False) -> TokenizerReport:
         "report": report.to_dict(),
         "versions": versions(),
     }
-    if folder.exists():
-        shutil.rmtree(folder)
-    tokenizer.save(folder, facts)
+    tokenizer.save(folder, facts, replace=fresh)
     return report
 
 

@@ -100,17 +100,18 @@ class Tokenizer:
         latents = self.quantizer.latents(self.blocks.joined(blocks))
         return separate(latents, self.quantizer.codebooks, taken=self.ids.codes)
 
-    def save(self, folder: str | Path, facts: dict[str, Any]) -> Path:
+    def save(self, folder: str | Path, facts: dict[str, Any], *, replace: bool = False) -> Path:
         """Writes `codes.safetensors` and `tokenizer.json` into a new folder, which appears whole.
 
         Args:
-            folder: must not exist.
+            folder: must not exist, unless it is replaced.
             facts: what `tokenizer.json` says: settings, report, what the ids were made from.
+            replace: throws away what is there, once the new files are written.
         Raises:
             TokenizerError: the folder exists.
         """
         destination = Path(folder)
-        if destination.exists():
+        if destination.exists() and not replace:
             raise TokenizerError("the folder exists", where=str(folder), do="remove it, or choose another")
         destination.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
@@ -118,6 +119,7 @@ class Tokenizer:
             beside.chmod(0o755)
             save_file({name: value.contiguous() for name, value in self._tensors().items()}, beside / CODES_FILE)
             (beside / REPORT_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            shutil.rmtree(destination, ignore_errors=True)
             beside.rename(destination)
         finally:
             shutil.rmtree(beside, ignore_errors=True)

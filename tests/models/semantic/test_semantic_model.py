@@ -30,11 +30,12 @@ def ids(folder: Path, codes: Tensor = CODES) -> str:
     return str(folder)
 
 
-def build(folder: Path, *, kind: str = "gpt2", width: int = 16, **head: Any) -> SemanticIdModel:
+def build(folder: Path, *, kind: str = "gpt2", width: int = 16, adapter: Any = None, **head: Any) -> SemanticIdModel:
     settings = ModelSettings.model_validate(
         {
             "items": {"kind": "semantic_ids", "codes": ids(folder), "width": width, "init_std": 1.0},
             "backbone": {"kind": kind, "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+            "adapter": adapter,
             "head": {"kind": "semantic_id", "beams": 50} | head,
         }
     )
@@ -63,7 +64,9 @@ def expected(model: SemanticIdModel, row: int) -> Tensor:
     return torch.tensor([log_probability(model, history, item) for item in range(1, N_ITEMS + 1)])
 
 
-@pytest.mark.parametrize(("kind", "width"), [("gpt2", 16), ("llama", 8)])
+@pytest.mark.parametrize(
+    ("kind", "width", "adapter"), [("gpt2", 16, None), ("llama", 8, None), ("gpt2", 16, {"kind": "lora", "rank": 2})]
+)
 def test_more_beams_than_items_find_every_item_once_with_its_probability(tmp_path: Path, kind: str, width: int) -> None:
     model = build(tmp_path, kind=kind, width=width)
     ranked = model.rank(HISTORIES, LENGTHS, k=50)
