@@ -16,6 +16,7 @@ from sections import (
     adapters,
     catalogue_parallel,
     curves,
+    decoding,
     exactness,
     faults,
     figures,
@@ -41,7 +42,7 @@ from sections.common import conditions
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
     *(quality, adapters),
-    *(training, curves, inference),
+    *(training, curves, inference, decoding),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
     *(exactness, ranks, strategies, catalogue_parallel, faults, saving),

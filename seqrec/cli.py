@@ -89,6 +89,24 @@ def prepare(
 
 
 @app.command()
+def tokenize(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away the ids that are there.")] = False,
+) -> None:
+    """Name a store's items by semantic ids, short tuples of codes of which similar items share the first.
+
+    Example: `seqrec tokenize recipes/amazon-beauty-semantic.yaml tokenizer.quantizer.levels=4`
+    """
+    from seqrec.recipe import load_recipe
+    from seqrec.recipe import tokenize as tokenize_recipe
+    from seqrec.tokenize import report_table
+
+    quiet_packages()
+    _print(report_table(tokenize_recipe(load_recipe(recipe, overrides or []), fresh=fresh)))
+
+
+@app.command()
 def fit(
     recipe: RecipeFile,
     overrides: Overrides = None,

@@ -33,6 +33,7 @@ VERBS = {
         "--format", "--header", "--delimiter", "--min-user-events", "--min-item-events", "--items", "--items-id",
         "--items-title", "--items-category",
     },
+    "tokenize": {"recipe", "overrides", "--fresh"},
     "fit": {"recipe", "overrides", "--runs", "--fresh", "--seed"},
     "plan": {"recipe", "overrides", "--device", "--devices", "--nodes", "--items", "--json"},
     "launch": {

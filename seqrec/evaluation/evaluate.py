@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +17,6 @@ from seqrec.evaluation.trainer import ranking_trainer
 from seqrec.evaluation.users import rank_users
 from seqrec.models import RankingModel
 from seqrec.ranking import ItemLists, Ranked, rank
-from seqrec.store import Sequences
 from seqrec.store.split import Part
 from seqrec.stream import EvaluationBatch, EvaluationStream, SequenceDataModule
 from seqrec.stream.collate import flatten
@@ -100,8 +97,8 @@ def _baselines(
     """The baselines' lists for the users of some windows."""
     n_items = data.store.manifest.counts.items
     fitted: dict[str, Any] = {
-        "popular": Popular.fit(_training_sequences(data), n_items),
-        "item_knn": ItemKNN.fit(_training_sequences(data), n_items),
+        "popular": Popular.fit(data.training_sequences(), n_items),
+        "item_knn": ItemKNN.fit(data.training_sequences(), n_items),
     }
     filters = data.split.settings.seen == "filter"
     tallies = {name: Tally(data.split.train_counts[1:], cutoffs) for name in fitted}
@@ -123,11 +120,3 @@ def _baselines(
 def _count(tally: Tally, rows: Tensor, ranked: Ranked) -> None:
     assert ranked.target_rank is not None  # there are targets
     tally.add(rows.cpu().numpy(), ranked.target_rank.cpu().numpy(), ranked.top_items.cpu().numpy())
-
-
-def _training_sequences(data: SequenceDataModule) -> Iterator[Sequences]:
-    """The store's sequences cut to what is trained on."""
-    for sequences in data.store.scan(data.split.columns):
-        lengths = data.split.train_end(sequences)
-        offsets, items = flatten(sequences.items, sequences.offsets[:-1], lengths)
-        yield replace(sequences, offsets=offsets, items=items.astype(np.int32), timestamps=None, actions=None)

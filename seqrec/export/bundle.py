@@ -19,6 +19,7 @@ from seqrec.models import (
     Backbone,
     PretrainedBackboneSettings,
     RankingModel,
+    SemanticIds,
     assemble,
     fingerprint,
     load_backbone,
@@ -108,7 +109,8 @@ def _assemble(
 ) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    model = assemble(manifest.model, backbone, n_items=manifest.items, n_actions=len(manifest.actions))
+    ids = SemanticIds(tensors["items.codes"], tensors["items.sizes_of_levels"]) if "items.codes" in tensors else None
+    model = assemble(manifest.model, backbone, n_items=manifest.items, n_actions=len(manifest.actions), ids=ids)
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

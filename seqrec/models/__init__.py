@@ -12,7 +12,16 @@ from seqrec.models.adapters import (
 )
 from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.events import EventEmbedding, EventSettings
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Query, build_head
+from seqrec.models.heads import (
+    MaskedItem,
+    MaskedItemSettings,
+    NextItem,
+    NextItemSettings,
+    Pairs,
+    Query,
+    SemanticIdSettings,
+    build_head,
+)
 from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -33,9 +42,11 @@ from seqrec.models.losses import (
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
-from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
+from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone, locate_source
 
 __all__ = [
+    "CODES_FILE",
     "MASK",
     "PAD",
     "AdaLoraSettings",
@@ -71,6 +82,10 @@ __all__ = [
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
+    "SemanticIdModel",
+    "SemanticIdSettings",
+    "SemanticIds",
+    "SemanticItemsSettings",
     "SequenceModel",
     "allocate_ranks",
     "allocator_state",
@@ -82,6 +97,7 @@ __all__ = [
     "fingerprint",
     "load_allocator_state",
     "load_backbone",
+    "locate_source",
     "merged",
     "orthogonality_penalty",
     "rank_pattern",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seqrec.models.dropout import key_dropout
@@ -59,18 +59,40 @@ class Backbone(nn.Module):
         """Most positions that the backbone can tell apart."""
         return usable_positions(self.model)
 
-    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, lengths: Tensor, cache: Cache | None = None) -> Tensor:
         """Hidden states of right-padded sequences.
 
         Args:
             vectors: float (B, L, H).
             lengths: int64 (B,), real positions of each row, 1..L.
+            cache: takes keys and values, for `step`; causal backbones only.
         Returns:
             float (B, L, H); what stands at padding must not be read.
         """
         # right padding lies after all that a causal position may see, so a causal backbone needs no mask
         mask = None if self.causal else _attention_mask(lengths, vectors.shape[1])
-        hidden: Tensor = self.model(inputs_embeds=vectors, attention_mask=mask, use_cache=False).last_hidden_state
+        hidden: Tensor = self.model(
+            inputs_embeds=vectors, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
+        ).last_hidden_state
+        return hidden
+
+    def step(self, vectors: Tensor, positions: Tensor, visible: Tensor, cache: Cache) -> Tensor:
+        """Hidden states of further positions, in a causal backbone.
+
+        Args:
+            vectors: float (B, W, H).
+            positions: int64 (B, W), which place in the sequence each stands for; several may stand for one.
+            visible: bool (B, W, S + W), which of the S positions in the cache and of these each one sees.
+            cache: keys and values of all positions before; takes those of these.
+        Returns:
+            float (B, W, H).
+        """
+        # as numbers to be added, which every implementation of attention that takes masks understands
+        mask = torch.zeros(visible.shape, dtype=vectors.dtype, device=vectors.device)
+        mask = mask.masked_fill_(~visible, torch.finfo(vectors.dtype).min).unsqueeze(1)
+        hidden: Tensor = self.model(
+            inputs_embeds=vectors, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
+        ).last_hidden_state
         return hidden
 
     def blocks(self) -> list[nn.Module]:

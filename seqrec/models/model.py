@@ -5,33 +5,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
+from typing import Annotated
 
 import torch
 from peft import PeftModel
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from seqrec.errors import UnsupportedError
+from seqrec.errors import TokenizerError, UnsupportedError
 from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
 from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding, EventSettings
-from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
+from seqrec.models.heads import Head, HeadSettings, NextItemSettings, SemanticIdSettings, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
-from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
+from seqrec.models.losses import (
+    FullSoftmax,
+    FullSoftmaxSettings,
+    Loss,
+    LossSettings,
+    Negatives,
+    SampledLoss,
+    build_loss,
+)
 from seqrec.models.ranking_model import RankingModel
+from seqrec.models.semantic import CodeTable, SemanticIdModel, SemanticIds, SemanticItemsSettings
+from seqrec.models.semantic.model import tokens
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
 from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
-from seqrec.settings import Settings
+from seqrec.settings import Settings, tag_of_kind
 
 CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
+
+
+ItemsSettings = Annotated[
+    Annotated[IdItemsSettings, Tag("ids")] | Annotated[SemanticItemsSettings, Tag("semantic_ids")],
+    Discriminator(lambda value: tag_of_kind(value) or "ids"),
+]
 
 
 class ModelSettings(Settings):
     """The `model` section of a recipe."""
 
-    items: IdItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
+    items: ItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
     events: EventSettings = Field(
         default_factory=EventSettings, description="What of an event is added to the vector of its item."
     )
@@ -204,10 +221,21 @@ def build_model(
         actions: names of the store's action types, in the order of their codes.
         table_rows: rows of the item table to make, where others are to lie elsewhere; None for all.
     Raises:
-        UnsupportedError: the head and the backbone see in different directions.
+        UnsupportedError: the head and the backbone see in different directions, or parts do not go together.
+        TokenizerError: there are no semantic ids of this catalogue.
         BackboneError, AdapterError, RecipeError: a part cannot be built.
     """
     head = build_head(settings.head)
+    ids = None
+    if isinstance(settings.items, SemanticItemsSettings):
+        ids = SemanticIds.read(settings.items.codes)
+        if len(ids.codes) != n_items:
+            raise TokenizerError(
+                f"there are {len(ids.codes):,} semantic ids for {n_items:,} items",
+                where=settings.items.codes,
+                do="make them for this store with `seqrec tokenize RECIPE`",
+            )
+        max_length = int(tokens(torch.tensor(max_length), ids.codes.shape[1]))
     base = load_backbone(settings.backbone, positions=max_length)
     adapter = settings.adapter
     backbone = Backbone(
@@ -223,17 +251,60 @@ def build_model(
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
-    return assemble(settings, backbone, n_items=n_items, n_actions=len(actions), table_rows=table_rows)
+    return assemble(settings, backbone, n_items=n_items, n_actions=len(actions), table_rows=table_rows, ids=ids)
 
 
 def assemble(
-    settings: ModelSettings, backbone: Backbone, *, n_items: int, n_actions: int, table_rows: slice | None = None
+    settings: ModelSettings,
+    backbone: Backbone,
+    *,
+    n_items: int,
+    n_actions: int,
+    table_rows: slice | None = None,
+    ids: SemanticIds | None = None,
 ) -> RankingModel:
-    """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
-    head = build_head(settings.head)
+    """The model around a backbone that is there, with fresh weights in all else.
+
+    Args:
+        settings, n_items, table_rows: as in `build_model`.
+        n_actions: action types of the store.
+        backbone: the sequence model.
+        ids: semantic ids, where the recipe names items by them.
+    Raises:
+        UnsupportedError: items, head and loss do not go together.
+    """
+    head, loss = build_head(settings.head), build_loss(settings.loss)
+    if isinstance(settings.items, SemanticItemsSettings) != isinstance(settings.head, SemanticIdSettings):
+        raise UnsupportedError(
+            f"head `{settings.head.kind}` does not go with items `{settings.items.kind}`",
+            where="model.head.kind",
+            do="set `model.items.kind: semantic_ids` and `model.head.kind: semantic_id` together",
+        )
+    if isinstance(settings.items, SemanticItemsSettings) and isinstance(settings.head, SemanticIdSettings):
+        assert ids is not None
+        if not isinstance(loss, FullSoftmax):
+            raise UnsupportedError(
+                "codes are few, and no negatives are drawn from them",
+                where=f"model.loss.kind: {settings.loss.kind}",
+                do="set it to `full_softmax`",
+            )
+        if settings.events.columns:
+            raise UnsupportedError(
+                "what events carry is added to vectors of items, and codes are read one by one",
+                where=next(iter(settings.events.columns.values())),
+                do="leave `model.events` out",
+            )
+        if settings.backbone.attn_implementation not in ("sdpa", "eager"):
+            raise UnsupportedError(
+                "a search masks what each beam may see, which this implementation does not take",
+                where=f"model.backbone.attn_implementation: {settings.backbone.attn_implementation}",
+                do="set it to `sdpa`",
+            )
+        return SemanticIdModel(CodeTable(ids, settings.items), backbone, settings.head, loss)
+    assert isinstance(settings.items, IdItemsSettings)
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
     events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
-    return SequenceModel(items, backbone, head, build_loss(settings.loss), events)
+    return SequenceModel(items, backbone, head, loss, events)
 
 
 def merged(model: RankingModel) -> PreTrainedModel:

@@ -168,7 +168,7 @@ def _check_further(settings: ConfiguredBackboneSettings, *, known: set[str], set
 
 
 def _load_pretrained(settings: PretrainedBackboneSettings) -> PreTrainedModel:
-    source = _locate(settings.source)
+    source = locate_source(settings.source)
     try:
         config = AutoConfig.from_pretrained(source)
         _check_and_change(config, settings)
@@ -206,8 +206,12 @@ def _check_and_change(config: PretrainedConfig, settings: PretrainedBackboneSett
         setattr(config, name, settings.dropout)
 
 
-def _locate(source: str) -> str:
-    """The folder or hub name behind a source; a folder that cannot be a hub name must exist."""
+def locate_source(source: str) -> str:
+    """The folder or hub name behind a source; a folder that cannot be a hub name must exist.
+
+    Raises:
+        BackboneError: there is no such folder or package.
+    """
     if source.startswith("package:"):
         folder = _package_folder(source)
     elif source.startswith((".", "~", "/")) or source.count("/") > 1:

@@ -5,8 +5,10 @@ from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, with_seed
 from seqrec.recipe.processes import is_first_process
-from seqrec.recipe.run import Run, ensure_store, fit, write_text
+from seqrec.recipe.run import Run, fit, write_text
 from seqrec.recipe.schema import Recipe
+from seqrec.recipe.stores import ensure_store
+from seqrec.recipe.tokenize import tokenize
 from seqrec.recipe.trained import Trained, export_run, open_trained
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "load_recipe",
     "open_trained",
     "parse_recipe",
+    "tokenize",
     "training_curve",
     "with_seed",
     "write_text",

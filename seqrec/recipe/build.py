@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from seqrec.errors import UnsupportedError
 from seqrec.models import AdaLoraSettings, RankingModel, build_head, build_loss, build_model
+from seqrec.recipe.ids import check_catalogue, check_trained_on
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
@@ -58,10 +59,11 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         recipe: what to build.
         folder: the run folder, for checkpoints and logs.
     Raises:
-        RecipeError, UnsupportedError, StoreError, BackboneError, AdapterError: a part does not fit.
+        RecipeError, UnsupportedError, StoreError, TokenizerError, BackboneError, AdapterError: a part does not fit.
     """
     check_recipe(recipe)
     data = build_data(recipe)
+    check_trained_on(recipe, data)
     total_steps = _total_steps(recipe, data.training.n_steps)
     trainer = build_trainer(recipe, Path(folder), data)
     rows = None
@@ -99,7 +101,12 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
 def build_recipe_model(
     recipe: Recipe, store: SequenceStore, *, total_steps: int, table_rows: slice | None = None
 ) -> RankingModel:
-    """The model, over the store's catalogue; arguments as in `build_model`."""
+    """The model, over the store's catalogue; arguments as in `build_model`.
+
+    Raises:
+        TokenizerError: semantic ids are of another catalogue.
+    """
+    check_catalogue(recipe, store)
     return build_model(
         recipe.model,
         n_items=store.manifest.counts.items,
@@ -161,6 +168,7 @@ def check_recipe(recipe: Recipe) -> None:
     chosen = {
         "trainer.precision": _convert_precision_to_unified_args(recipe.trainer.get("precision")),
         "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
+        "model.items.kind": recipe.model.items.kind,
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),

@@ -23,13 +23,13 @@ import yaml
 from peft import PeftModel
 
 from seqrec.errors import RunError, SeqrecError
-from seqrec.logs import prepare
 from seqrec.models import ParameterCounts, RankingModel, rank_pattern
 from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.processes import is_first_process, is_restart, place
 from seqrec.recipe.schema import Recipe
-from seqrec.store import SequenceStore
+from seqrec.recipe.stores import ensure_store
+from seqrec.recipe.tokenize import ensure_ids
 from seqrec.stream import SequenceDataModule
 from seqrec.training import (
     KeepCheckpoints,
@@ -51,7 +51,6 @@ _FREE = frozenset({"loggers", "faults", "data.cache", "data.length_buckets", "da
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
-_WAIT_SECONDS = 3600
 
 
 class Run:
@@ -198,6 +197,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     if fresh and is_first_process() and run.folder.exists():
         shutil.rmtree(run.folder)
     ensure_store(recipe)
+    ensure_ids(recipe)
     if is_first_process():
         run.claim(recipe)
     if run.result is not None and not fresh:
@@ -245,25 +245,6 @@ def _cause(error: BaseException) -> SeqrecError | None:
             return link
         link = link.__cause__ or link.__context__
     return None
-
-
-def ensure_store(recipe: Recipe) -> SequenceStore:
-    """The recipe's store, prepared first where it is missing."""
-    path = recipe.data.store
-    if recipe.logs is None or SequenceStore.exists(path):
-        return SequenceStore(path)
-    if is_first_process():
-        return prepare(recipe.logs, path)
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not SequenceStore.exists(path):
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"rank 0 has not prepared the store within {_WAIT_SECONDS} s",
-                where=path,
-                do="prepare it before, with `seqrec prepare RECIPE`",
-            )
-        time.sleep(1)
-    return SequenceStore(path)
 
 
 def _write_result(run: Run, parts: Parts, counts: ParameterCounts, seconds: float) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import lightning as L
+import numpy as np
 from torch.utils.data import DataLoader
 
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.event_columns import ColumnName
+from seqrec.store.sequences import Sequences
 from seqrec.store.split import Part, Split, resolve
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
+from seqrec.stream.collate import flatten
 from seqrec.stream.columns import check_columns
 from seqrec.stream.evaluation_stream import EvaluationStream
 from seqrec.stream.settings import DataSettings
@@ -83,6 +87,13 @@ class SequenceDataModule(L.LightningDataModule):
         return EvaluationStream(
             self.store, self.split, self.settings, part, max_history=self._max_history, columns=self._columns
         )
+
+    def training_sequences(self) -> Iterator[Sequences]:
+        """The store's sequences cut to what is trained on."""
+        for sequences in self.store.scan(self.split.columns):
+            lengths = self.split.train_end(sequences)
+            offsets, items = flatten(sequences.items, sequences.offsets[:-1], lengths)
+            yield replace(sequences, offsets=offsets, items=items.astype(np.int32), timestamps=None, actions=None)
 
     def setup(self, stage: str) -> None:
         """Takes the rank's place and refuses Trainer arguments under which the stream would not be exact."""

@@ -77,10 +77,12 @@ class SequenceRecommender(L.LightningModule):
         self._negatives: Negatives | None = None
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
+        # DDP reads the name. Buffers of items are constants, which it would send in every step
+        self._ddp_params_and_buffers_to_ignore = [f"model.items.{name}" for name, _ in model.items.named_buffers()]
         if self._updates_rows:
             model.use_row_gradients()
-            # DDP reads the name; `AverageRowGradients` does what it then does not
-            self._ddp_params_and_buffers_to_ignore = ["model.items.weight"]
+            # `AverageRowGradients` does what DDP then does not
+            self._ddp_params_and_buffers_to_ignore.append("model.items.weight")
 
     @property
     def _updates_rows(self) -> bool:

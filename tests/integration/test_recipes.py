@@ -13,6 +13,7 @@ from seqrec.recipe import Recipe, fit, load_recipe
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.yaml"))
 COMMANDS = {"demo.yaml": "# seqrec demo"}
+FEWER_CODES = {"amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.items.codes={folder}/ids"]}
 
 
 def test_all_recipes_are_found() -> None:
@@ -21,6 +22,7 @@ def test_all_recipes_are_found() -> None:
         "amazon-beauty-masked",
         "amazon-beauty-minilm-lora",
         "amazon-beauty-sampled",
+        "amazon-beauty-semantic",
         "demo",
         "deskdrop",
         "ml-100k",
@@ -41,6 +43,7 @@ def test_head_of_the_file(path: Path) -> None:
 def test_a_few_steps_on_a_twin_of_its_data(path: Path, shop_log: Path, tmp_path: Path) -> None:
     root = shop_log if path.stem == "demo" else make_twin(tmp_path / "data")
     overrides = [f"logs.root={root}", f"data.store={tmp_path / 'store'}", "trainer.max_steps=2", "name=twin"]
+    overrides += [one.format(folder=tmp_path) for one in FEWER_CODES.get(path.stem, [])]
     recipe = load_recipe(path, overrides)
     run = fit(recipe, runs=tmp_path / "runs")
     assert run.result is not None

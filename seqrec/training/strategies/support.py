@@ -97,6 +97,13 @@ REFUSALS = (
         "leave it null, or train under `ddp`",
     ),
     Refusal(
+        (*_SHARDED, "catalogue_parallel"),
+        "model.items.kind",
+        "semantic_ids",
+        "lists take as many passes as an id has codes, in which ranks that share weights would have to meet",
+        "train under `ddp`: a model without a table of items is small",
+    ),
+    Refusal(
         _ZERO,
         "trainer.gradient_clip_algorithm",
         "value",
