@@ -39,10 +39,13 @@ VERBS = {
         "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
         "--dry-run",
     },
-    "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
+    "evaluate": {
+        "trained", "--split", "--devices", "--accelerator", "--store", "--baselines", "--diversify", "--json",
+    },
+    "compare": {"runs", "--split", "--json", "--html", "--accelerator"},
     "recommend": {
         "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",
-        "--fresh",
+        "--fresh", "--diversify",
     },
     "consolidate": {"run", "--checkpoint", "--out"},
     "export": {"run", "--out", "--merge"},

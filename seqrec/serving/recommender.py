@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from seqrec.export import Bundle, evaluating
 from seqrec.models import PAD, RankingModel
-from seqrec.ranking import ItemLists
+from seqrec.ranking import Diversifier, ItemLists
 from seqrec.store import Catalogue
 
 Int64 = npt.NDArray[np.int64]
@@ -47,6 +47,7 @@ class Recommender:
         seen: `filter` never recommends an item of the history, `allow` may.
         max_length: positions that an input takes; of longer histories the model sees the latest events that fit.
         popular: int64 (N,), training events of each item.
+        diversifier: re-ranks lists, or None.
     Raises:
         ValueError: model, ids and counts are of different catalogues.
     """
@@ -59,6 +60,7 @@ class Recommender:
         seen: Literal["filter", "allow"],
         max_length: int,
         popular: Int64,
+        diversifier: Diversifier | None = None,
     ):
         n_items = model.n_items
         if not n_items == len(item_ids) == len(popular):
@@ -68,9 +70,10 @@ class Recommender:
         self.seen = seen
         self.max_length = max_length
         self.popular = popular
+        self.diversifier = diversifier
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle) -> Recommender:
+    def from_bundle(cls, bundle: Bundle, *, diversifier: Diversifier | None = None) -> Recommender:
         """The recommender that was exported."""
         manifest = bundle.manifest
         return cls(
@@ -79,6 +82,7 @@ class Recommender:
             seen=manifest.seen,
             max_length=manifest.max_length,
             popular=bundle.training_counts,
+            diversifier=diversifier,
         )
 
     def recommend(self, histories: Sequence[Sequence[str]], k: int) -> list[list[Recommendation]]:
@@ -88,7 +92,8 @@ class Recommender:
             histories: item ids, oldest first; an empty one for a new user.
             k: items a slate, >= 1. A slate is shorter where fewer items are left.
         Returns:
-            For each history its items, best first; of equal scores the earlier in the catalogue comes first.
+            For each history its items, best first; of equal scores the earlier in the catalogue comes first. Re-ranked
+            lists keep the model's scores, which then need not fall.
         Raises:
             UnsupportedError: the model's slates are shorter than k.
             UnknownIdError: a history has an id that is not in the catalogue.
@@ -127,7 +132,11 @@ class Recommender:
         lengths = torch.tensor([len(items) for items in latest], device=device)
         inputs = pad_sequence(latest, batch_first=True, padding_value=PAD).to(device)
         seen = _item_lists(histories, device) if self.seen == "filter" else None
-        ranked = self.model.rank(inputs, lengths, k=k, seen=seen)
+        limit = self.model.list_limit
+        candidates = k if self.diversifier is None else self.diversifier.candidates(k, limit)
+        ranked = self.model.rank(inputs, lengths, k=candidates, seen=seen)
+        if self.diversifier is not None:
+            ranked = self.diversifier(ranked, k)
         return [
             [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(items, scores, strict=True) if i != PAD]
             for items, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)

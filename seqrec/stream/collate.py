@@ -38,7 +38,7 @@ def with_slack(values: list[Int32], width: int) -> Int32:
     return np.concatenate([*values, np.zeros(width, np.int32)])
 
 
-def flatten(values: Int32, starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
+def flatten(values: Int32 | Int64, starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
     """The same rows as compressed sparse rows.
 
     Returns:
