@@ -63,6 +63,9 @@ class Remembered:
     def known(self, items: Tensor) -> Tensor:
         return self.similarity.known(items)
 
+    def to(self, device: torch.device) -> Remembered:
+        return self
+
 
 @torch.inference_mode()
 def measure(run: Run) -> list[dict[str, Any]]:

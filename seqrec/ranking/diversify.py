@@ -67,13 +67,13 @@ class Diversity:
         return f"{self.method}:{self.weight:g}" + ("" if self.by == "vectors" else f":{self.by}")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Diversifier:
     """Re-ranks lists.
 
     Attributes:
         wanted: what is asked for.
-        similarity: of two items, on the device of the lists.
+        similarity: of two items; goes to the device of the lists when they come.
     """
 
     wanted: Diversity
@@ -113,6 +113,7 @@ class Diversifier:
 
     def _choose(self, items: Tensor, relevance: Tensor, there: Tensor, k: int) -> Tensor:
         """int64 (B, k), places of the chosen candidates; those that are not there come last."""
+        self.similarity = self.similarity.to(items.device)
         alike = self.similarity.between(items, items)  # (B, M, M)
         state: _Choice = (_Nearest if self.wanted.method == "mmr" else _Volume).of(alike, k)
         weight, taken = self.wanted.weight, ~there

@@ -31,6 +31,10 @@ class Similarity(Protocol):
         """Whether the items of any shape, 0 for none, can be compared; bool of that shape, anything for item 0."""
         ...
 
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+        ...
+
 
 @dataclass(frozen=True)
 class VectorSimilarity:
@@ -55,6 +59,10 @@ class VectorSimilarity:
     def known(self, items: Tensor) -> Tensor:
         """All are."""
         return torch.ones_like(items, dtype=torch.bool)
+
+    def to(self, device: torch.device) -> Self:
+        """As `Similarity` says."""
+        return type(self)(self.unit.to(device))
 
 
 @dataclass(frozen=True)
@@ -96,5 +104,5 @@ class Labels:
         return self.codes[(items - 1).clamp(min=0), 0] > 0
 
     def to(self, device: torch.device) -> Self:
-        """The same on a device."""
+        """As `Similarity` says."""
         return type(self)(self.codes.to(device), self.n_labels)

@@ -88,7 +88,7 @@ class Trained:
                 where=f"--diversify {text}",
                 do="prepare it with a category of each item, or go by item vectors: leave `:category` out",
             )
-        return Diversifier(wanted, labels.to(self.model.device))
+        return Diversifier(wanted, labels)
 
     def recommender(self, diversifier: Diversifier | None = None) -> Recommender:
         """Recommends by item_id; from a bundle it needs no store."""
