@@ -14,9 +14,11 @@ from types import ModuleType
 from harness import RESULTS
 from sections import (
     adapters,
+    baselines,
     catalogue_parallel,
     curves,
     decoding,
+    diversity,
     exactness,
     faults,
     figures,
@@ -41,7 +43,7 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, adapters),
+    *(quality, baselines, adapters, diversity),
     *(training, curves, inference, decoding),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
@@ -58,6 +60,8 @@ within a section: date, machine and threads of each are given.
     SEQREC_DATA=~/data make benchmark                                       # speed and exactness
     SEQREC_DATA=~/data python benchmarks/quality.py recipes/ml-100k.yaml    # how well one recipe recommends
     SEQREC_DATA=~/data python benchmarks/adapters.py                        # adapters on a pretrained backbone
+    SEQREC_DATA=~/data python benchmarks/baselines.py RECIPE...             # baselines, tuned on validation
+    SEQREC_DATA=~/data python benchmarks/diversity.py RECIPE                # re-ranking for diversity
 
 `make benchmark` needs the data of `recipes/amazon-beauty-causal.yaml` and `recipes/ml-1m-causal.yaml`, a package
 registry for the peers, which get environments of their own in `.peers/`, and hours on a machine that does nothing else.

@@ -15,6 +15,7 @@ import typer
 
 from seqrec.errors import SeqrecError
 from seqrec.quiet import quiet_packages, quiet_start
+from seqrec.terminal import say, show, show_comparison, show_slates, show_store
 
 app = typer.Typer(
     name="seqrec",
@@ -31,6 +32,10 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides by dotted path.", show_default=False)
 ]
 Trained = Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run folder or bundle.", show_default=False)]
+Diversify = Annotated[
+    str | None,
+    typer.Option(help="Re-rank lists: `mmr:0.7` or `dpp:0.7`, with the weight of relevance; `mmr:0.7:category`."),
+]
 
 
 @app.command()
@@ -69,7 +74,7 @@ def prepare(
         recipe = load_recipe(logs[0], [f"data.store={out}"] if out else [])
         if recipe.logs is None:
             raise typer.BadParameter(f"{logs[0]} has no `logs` section")
-        _show_store(ensure_store(recipe))
+        show_store(ensure_store(recipe))
         return
     if out is None:
         raise typer.BadParameter("say where the store shall lie", param_hint="--out")
@@ -85,7 +90,7 @@ def prepare(
     }
     if items:
         values["items"] = {"path": items, "id": items_id, "title": items_title, "category": items_category}
-    _show_store(prepare_store(_log_settings(values), out))
+    show_store(prepare_store(_log_settings(values), out))
 
 
 @app.command()
@@ -103,7 +108,7 @@ def tokenize(
     from seqrec.tokenize import report_table
 
     quiet_packages()
-    _print(report_table(tokenize_recipe(load_recipe(recipe, overrides or []), fresh=fresh)))
+    show(report_table(tokenize_recipe(load_recipe(recipe, overrides or []), fresh=fresh)))
 
 
 @app.command()
@@ -113,7 +118,12 @@ def fit(
     runs: Annotated[Path, typer.Option(help="Parent of run folders.")] = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what the run folder holds.")] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Another seed than the recipe's, as a run of its own: NAME-seedN.")
+        list[int] | None,
+        typer.Option(
+            min=0,
+            help="Another seed than the recipe's, as a run of its own: NAME-seedN. Repeatable: seeds are trained in "
+            "turn, and their mean is shown.",
+        ),
     ] = None,
 ) -> None:
     """Train a recipe; the same command again continues it.
@@ -121,13 +131,16 @@ def fit(
     Example: `seqrec fit recipes/demo.yaml optimizer.lr=3e-4 trainer.devices=2 trainer.strategy=ddp`
     """
     from seqrec.recipe import fit as fit_recipe
-    from seqrec.recipe import is_first_process, load_recipe, with_seed
+    from seqrec.recipe import fit_seeds, is_first_process, load_recipe, with_seed
 
     quiet_packages()
     wanted = load_recipe(recipe, overrides or [])
-    run = fit_recipe(wanted if seed is None else with_seed(wanted, seed), runs=runs, fresh=fresh)
+    if seed is not None and len(seed) > 1:
+        show_comparison(fit_seeds(wanted, seed, runs=runs, fresh=fresh))
+        return
+    run = fit_recipe(wanted if seed is None else with_seed(wanted, *seed), runs=runs, fresh=fresh)
     if is_first_process():
-        _say(f"{run.folder}: {json.dumps(run.result)}")
+        say(f"{run.folder}: {json.dumps(run.result)}")
 
 
 @app.command()
@@ -149,7 +162,7 @@ def plan(
 
     quiet_packages()
     made = plan_recipe(load_recipe(recipe, overrides or []), device=device, nodes=nodes, devices=devices, n_items=items)
-    _print(plan_table(made))
+    show(plan_table(made))
     if json_file:
         write_text(json_file, json.dumps(made.to_dict(), indent=2) + "\n")
 
@@ -202,29 +215,60 @@ def evaluate(
     devices: Annotated[int, typer.Option(help="Processes; the metrics are the same for any number.")] = 1,
     accelerator: Annotated[str, typer.Option(help="As Lightning names it.")] = "auto",
     store: Annotated[str | None, typer.Option(help="Another store than the recipe's.")] = None,
+    baselines: Annotated[
+        str, typer.Option(help="Comma-separated: popular, popular_recent, item_knn, als, bpr; empty for none.")
+    ] = "popular,popular_recent,item_knn",
+    diversify: Diversify = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
 ) -> None:
-    """Rank every item for every user, beside Popular and ItemKNN.
+    """Rank items for every user, beside baselines.
 
     Example: `seqrec evaluate runs/demo --split test --json metrics.json`
     """
     from seqrec.evaluation import evaluate as evaluate_model
     from seqrec.evaluation import evaluation_table
-    from seqrec.recipe import Run, open_trained, write_text
+    from seqrec.recipe import Run, evaluate_run, open_trained, write_text
 
     quiet_packages()
-    found = open_trained(trained, store=store)
-    result = evaluate_model(
-        found.model, found.data, part=split, devices=devices, accelerator=accelerator, progress=sys.stderr.isatty()
-    )
+    wanted: Any = baselines.split(",") if baselines else []
+    options: Any = {"devices": devices, "accelerator": accelerator, "progress": sys.stderr.isatty()}
+    if store is None and diversify is None and Run.exists(trained):
+        result = evaluate_run(Run.open(trained), split, baselines=wanted, **options)
+    else:
+        found = open_trained(trained, store=store)
+        diversifier = None if diversify is None else found.diversifier(diversify)
+        result = evaluate_model(
+            found.model, found.data, part=split, baselines=wanted, diversifier=diversifier, **options
+        )
     if result is None:
         return
-    _print(evaluation_table(result))
-    text = json.dumps(result.to_dict(), indent=2) + "\n"
-    if store is None and Run.exists(trained):
-        write_text(Run(trained).evaluation_file(split), text)
+    show(evaluation_table(result))
     if json_file:
-        write_text(json_file, text)
+        write_text(json_file, json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders; the first is what others are compared with.", show_default=False
+        ),
+    ],
+    split: Annotated[Literal["test", "validation"], typer.Option(help="Which targets.")] = "test",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the comparison as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write it as a page with charts.")] = None,
+    accelerator: Annotated[str, typer.Option(help="As Lightning names it.")] = "auto",
+) -> None:
+    """Compare runs on the same users: means over seeds, paired differences, times and sizes.
+
+    Example: `seqrec compare runs/small-seed1 runs/small-seed2 runs/large-seed1 runs/large-seed2 --html compare.html`
+    """
+    from seqrec.recipe import compare_runs
+
+    quiet_packages()
+    found = compare_runs(runs, part=split, accelerator=accelerator, progress=sys.stderr.isatty())
+    show_comparison(found, json_file, html)
 
 
 @app.command()
@@ -246,6 +290,7 @@ def recommend(
     devices: Annotated[int, typer.Option(min=1, help="With --all: processes; the rows are the same for any.")] = 1,
     accelerator: Annotated[str, typer.Option(help="With --all: as Lightning names it.")] = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="With --all: throw away what --out holds.")] = False,
+    diversify: Diversify = None,
 ) -> None:
     """Print the top k for histories or users, as JSON Lines; or write them for all users, as Parquet.
 
@@ -261,6 +306,7 @@ def recommend(
         raise typer.BadParameter("--times and --actions go with --history", param_hint="--history")
     quiet_packages()
     found = open_trained(trained, store=store)
+    diversifier = None if diversify is None else found.diversifier(diversify)
     if out is not None:
         from seqrec.bulk import recommend_all
 
@@ -269,27 +315,23 @@ def recommend(
             found.data,
             out,
             k=k,
+            diversifier=diversifier,
             devices=devices,
             accelerator=accelerator,
             fresh=fresh,
             progress=sys.stderr.isatty(),
         )
         if written is not None:
-            _say(f"{out}: {written:,} users")
+            say(f"{out}: {written:,} users")
         return
-    recommender = found.recommender()
+    recommender = found.recommender(diversifier)
     if history is not None:
         names: list[str | None] = [None]
         histories = [_history(history, times, actions)]
     else:
         wanted = [user] if user is not None else _lines(users)
         names, histories = [*wanted], found.histories(wanted)
-    for name, slate in zip(names, recommender.recommend(histories, k=k), strict=True):
-        line: dict[str, Any] = {} if name is None else {"user": name}
-        if any(one.fallback for one in slate):
-            line["fallback"] = slate[0].fallback
-        line["items"] = [{"item_id": one.item_id, "score": one.score} for one in slate]
-        typer.echo(json.dumps(line, ensure_ascii=False))
+    show_slates(names, recommender.recommend(histories, k=k))
 
 
 @app.command()
@@ -306,7 +348,7 @@ def consolidate(
     from seqrec.recipe import consolidate as consolidate_run
 
     quiet_packages()
-    _say(str(consolidate_run(Run.open(run), checkpoint=checkpoint, out=out)))
+    say(str(consolidate_run(Run.open(run), checkpoint=checkpoint, out=out)))
 
 
 @app.command()
@@ -322,7 +364,7 @@ def export(
     from seqrec.recipe import Run, export_run
 
     quiet_packages()
-    _say(f"{export_run(Run.open(run), out, merge=merge)}: scores equal in a fresh process")
+    say(f"{export_run(Run.open(run), out, merge=merge)}: scores equal in a fresh process")
 
 
 @app.command()
@@ -333,7 +375,7 @@ def demo(
     from seqrec.demo import run_demo
 
     quiet_packages()
-    _say(f"open {run_demo(out, say=_say)}")
+    say(f"open {run_demo(out, say=say)}")
 
 
 @app.command()
@@ -376,30 +418,6 @@ def _log_settings(values: dict[str, Any]) -> Any:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         raise typer.BadParameter(fault["msg"], param_hint=".".join(map(str, fault["loc"]))) from None
-
-
-def _show_store(store: Any) -> None:
-    from rich.table import Table
-
-    manifest = store.manifest
-    table = Table("users", "items", "events", "rejected", title=str(store.path))
-    table.add_row(*(f"{n:,}" for n in manifest.counts.model_dump().values()))
-    _print(table)
-    for reason, n in manifest.rejected.items():
-        _say(f"rejected: {n:,} × {reason} (see {store.path / 'rejected.parquet'})")
-    for rule, n in manifest.dropped.items():
-        _say(f"left out: {n:,} × {rule}")
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    # a table cut to a pipe's 80 columns would lose figures
-    Console(width=None if sys.stdout.isatty() else 160).print(renderable)
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 def _lines(path: Path | None) -> list[str]:

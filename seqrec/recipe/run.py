@@ -5,6 +5,7 @@ runs/NAME/recipe.yaml      the resolved recipe
           checkpoints/     step-N, to continue from and for the result
           csv/ …           what the loggers write
           result.json      written when training has ended
+          evaluation-test.json, users-test.parquet   metrics, and the rank of each user's target
 """
 
 from __future__ import annotations
@@ -157,6 +158,10 @@ class Run:
         """Where `seqrec evaluate` leaves its metrics."""
         return self.folder / f"evaluation-{part}.json"
 
+    def user_ranks_file(self, part: str) -> Path:
+        """Where it leaves each user's rank."""
+        return self.folder / f"users-{part}.parquet"
+
     def claim(self, recipe: Recipe) -> None:
         """Makes the folder the recipe's, or sees that it already is.
 
@@ -168,7 +173,7 @@ class Run:
             write_text(self.folder / RUN_ID, uuid.uuid4().hex)
             write_text(self._recipe_file, dump_recipe(recipe))
             return
-        changes = list(_differences(self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")))
+        changes = changed_fields(self.recipe, recipe)
         if changes:
             raise RunError(
                 "the folder holds a run of another recipe",
@@ -272,6 +277,11 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def changed_fields(old: Recipe, new: Recipe) -> list[str]:
+    """What two recipes compute differently, as `dotted.path: old → new`; where and how they run is left out."""
+    return list(_differences(old.model_dump(mode="json"), new.model_dump(mode="json")))
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -89,11 +89,15 @@ class SequenceDataModule(L.LightningDataModule):
         )
 
     def training_sequences(self) -> Iterator[Sequences]:
-        """The store's sequences cut to what is trained on."""
-        for sequences in self.store.scan(self.split.columns):
+        """The store's sequences cut to what is trained on, with times where it has them."""
+        columns = dict.fromkeys([*self.split.columns, *(["timestamps"] if self.store.manifest.has_time else [])])
+        for sequences in self.store.scan(tuple(columns)):
             lengths = self.split.train_end(sequences)
             offsets, items = flatten(sequences.items, sequences.offsets[:-1], lengths)
-            yield replace(sequences, offsets=offsets, items=items.astype(np.int32), timestamps=None, actions=None)
+            times = sequences.timestamps
+            if times is not None:
+                _, times = flatten(times, sequences.offsets[:-1], lengths)
+            yield replace(sequences, offsets=offsets, items=items.astype(np.int32), timestamps=times, actions=None)
 
     def setup(self, stage: str) -> None:
         """Takes the rank's place and refuses Trainer arguments under which the stream would not be exact."""
