@@ -172,6 +172,7 @@ def check_recipe(recipe: Recipe) -> None:
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
+        "selection.save_in_background": "true" if recipe.selection.save_in_background else None,
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }
     check_combination(strategy, family_of(strategy), chosen)

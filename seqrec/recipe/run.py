@@ -47,7 +47,7 @@ from seqrec.training import (
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_SAVING = {"selection.save_every_steps", "selection.keep"}
+_SAVING = {"selection.save_every_steps", "selection.keep", "selection.save_in_background"}
 _FREE = frozenset({"loggers", "faults", "data.cache", "data.length_buckets", "data.prefetch_threads"} | _SAVING) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")

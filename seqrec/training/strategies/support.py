@@ -105,6 +105,13 @@ REFUSALS = (
     ),
     Refusal(
         _ZERO,
+        "selection.save_in_background",
+        "true",
+        "DeepSpeed writes its own files, and its ranks meet in training's process group meanwhile",
+        "leave it false, or train under `fsdp2`",
+    ),
+    Refusal(
+        _ZERO,
         "trainer.gradient_clip_algorithm",
         "value",
         "DeepSpeed clips by norm only",
