@@ -11,12 +11,14 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
+from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import (
     MaskedItem,
     MaskedItemSettings,
     NextItem,
     NextItemSettings,
     Pairs,
+    Query,
     SemanticIdSettings,
     build_head,
 )
@@ -54,6 +56,8 @@ __all__ = [
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "EventEmbedding",
+    "EventSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
@@ -73,6 +77,7 @@ __all__ = [
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "Query",
     "RankingModel",
     "SampledLoss",
     "SampledSoftmax",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from seqrec.errors import MetricError
+from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
 from seqrec.models.heads import SemanticIdSettings
 from seqrec.models.items import PAD
@@ -53,6 +54,7 @@ class SemanticIdModel(RankingModel):
         inputs: Tensor,
         lengths: Tensor,
         targets: Tensor,
+        events: EventColumns = NO_COLUMNS,
         negatives: Negatives | None = None,
         dropout_keys: Tensor | None = None,
         places: Tensor | None = None,
@@ -87,6 +89,7 @@ class SemanticIdModel(RankingModel):
         self,
         items: Tensor,
         lengths: Tensor,
+        events: EventColumns = NO_COLUMNS,
         *,
         k: int,
         users: int | None = None,
