@@ -71,9 +71,8 @@ class Backbone(nn.Module):
         """
         # right padding lies after all that a causal position may see, so a causal backbone needs no mask
         mask = None if self.causal else _attention_mask(lengths, vectors.shape[1])
-        hidden: Tensor = self.model(
-            inputs_embeds=vectors, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
-        ).last_hidden_state
+        keeps = {"use_cache": False} if cache is None else {"use_cache": True, "cache": cache}
+        hidden: Tensor = self.model(inputs_embeds=vectors, attention_mask=mask, **keeps).last_hidden_state
         return hidden
 
     def step(self, vectors: Tensor, positions: Tensor, visible: Tensor, cache: Cache) -> Tensor:
@@ -91,7 +90,7 @@ class Backbone(nn.Module):
         mask = torch.zeros(visible.shape, dtype=vectors.dtype, device=vectors.device)
         mask = mask.masked_fill_(~visible, torch.finfo(vectors.dtype).min).unsqueeze(1)
         hidden: Tensor = self.model(
-            inputs_embeds=vectors, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
+            inputs_embeds=vectors, position_ids=positions, attention_mask=mask, cache=cache, use_cache=True
         ).last_hidden_state
         return hidden
 

@@ -267,8 +267,8 @@ def assemble(
 
     Args:
         settings, n_items, table_rows: as in `build_model`.
-        n_actions: action types of the store.
         backbone: the sequence model.
+        n_actions: action types of the store.
         ids: semantic ids, where the recipe names items by them.
     Raises:
         UnsupportedError: items, head and loss do not go together.
@@ -290,7 +290,7 @@ def assemble(
             )
         if settings.events.columns:
             raise UnsupportedError(
-                "what events carry is added to vectors of items, and codes are read one by one",
+                "codes stand for items, and nothing is added to them of an event",
                 where=next(iter(settings.events.columns.values())),
                 do="leave `model.events` out",
             )
