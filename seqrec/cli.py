@@ -15,7 +15,16 @@ import typer
 
 from seqrec.errors import SeqrecError
 from seqrec.quiet import quiet_packages, quiet_start
-from seqrec.terminal import say, show, show_comparison, show_slates, show_store
+from seqrec.terminal import (
+    read_history,
+    read_lines,
+    read_log_settings,
+    say,
+    show,
+    show_comparison,
+    show_slates,
+    show_store,
+)
 
 app = typer.Typer(
     name="seqrec",
@@ -90,7 +99,7 @@ def prepare(
     }
     if items:
         values["items"] = {"path": items, "id": items_id, "title": items_title, "category": items_category}
-    show_store(prepare_store(_log_settings(values), out))
+    show_store(prepare_store(read_log_settings(values), out))
 
 
 @app.command()
@@ -259,6 +268,10 @@ def recommend(
     history: Annotated[
         str | None, typer.Option(help="Item ids, oldest first, comma-separated; empty for a new user.")
     ] = None,
+    times: Annotated[
+        str | None, typer.Option(help="With --history: times of its events, microseconds since 1970 UTC.")
+    ] = None,
+    actions: Annotated[str | None, typer.Option(help="With --history: actions of its events, by name.")] = None,
     user: Annotated[str | None, typer.Option(help="A user of the store.")] = None,
     users: Annotated[Path | None, typer.Option(help="File with one user id a line.")] = None,
     all_users: Annotated[bool, typer.Option("--all", help="Every user of the store, as Parquet into --out.")] = False,
@@ -280,6 +293,8 @@ def recommend(
         raise typer.BadParameter("give one of --history, --user, --users and --all")
     if all_users != (out is not None):
         raise typer.BadParameter("--all and --out go together", param_hint="--out")
+    if history is None and (times, actions) != (None, None):
+        raise typer.BadParameter("--times and --actions go with --history", param_hint="--history")
     quiet_packages()
     found = open_trained(trained, store=store)
     diversifier = None if diversify is None else found.diversifier(diversify)
@@ -303,11 +318,10 @@ def recommend(
     recommender = found.recommender(diversifier)
     if history is not None:
         names: list[str | None] = [None]
-        histories = [[item_id for item_id in history.split(",") if item_id]]
+        histories = [read_history(history, times, actions)]
     else:
-        wanted = [user] if user is not None else _lines(users)
-        known = found.data.store.histories(wanted)
-        names, histories = [*wanted], [found.data.store.catalogue.decode(known[name]) for name in wanted]
+        wanted = [user] if user is not None else read_lines(users)
+        names, histories = [*wanted], found.histories(wanted)
     show_slates(names, recommender.recommend(histories, k=k))
 
 
@@ -372,20 +386,3 @@ def main() -> None:
     except SeqrecError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-
-
-def _log_settings(values: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
-
-    from seqrec.logs import LogSettings
-
-    try:
-        return LogSettings.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise typer.BadParameter(fault["msg"], param_hint=".".join(map(str, fault["loc"]))) from None
-
-
-def _lines(path: Path | None) -> list[str]:
-    assert path is not None
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]

@@ -44,8 +44,8 @@ VERBS = {
     },
     "compare": {"runs", "--split", "--json", "--html", "--accelerator"},
     "recommend": {
-        "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",
-        "--fresh", "--diversify",
+        "trained", "--history", "--times", "--actions", "--user", "--users", "--all", "-k", "--store", "--out",
+        "--devices", "--accelerator", "--fresh", "--diversify",
     },
     "consolidate": {"run", "--checkpoint", "--out"},
     "export": {"run", "--out", "--merge"},

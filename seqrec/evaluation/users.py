@@ -27,6 +27,7 @@ def rank_users(
     ranked = model.rank(
         batch.items,
         batch.lengths,
+        batch.events,
         k=k if diversifier is None else diversifier.candidates(k, model.list_limit),
         users=len(batch.rows),
         targets=batch.targets,
