@@ -10,7 +10,6 @@ the plot docs/diversity.svg. No weight is chosen from it.
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -77,16 +76,13 @@ def measure(run: Run) -> list[dict[str, Any]]:
     remembered = {by: Remembered(similarity) for by, similarity in similarities.items()}
     wanted = [Diversity(*choice) for choice in product(METHODS, WEIGHTS, KINDS)]
     tallies = {str(one): Tally(data.split.train_counts[1:], [K], measures=measures) for one in wanted}
-    seconds = dict.fromkeys(tallies, 0.0)
     stream = data.evaluation("test")
     for batch in stream.loader(0, 1):
         ranked = rank_users(model, batch, k=CANDIDATES)
         for by in KINDS:
             remembered[by].between(ranked.top_items, ranked.top_items)
         for one in wanted:
-            started = time.perf_counter()
             found = Diversifier(one, remembered[one.by])(ranked, K, targets=batch.targets)
-            seconds[str(one)] += time.perf_counter() - started
             assert found.target_rank is not None
             tallies[str(one)].add(batch.rows.numpy(), found.target_rank.numpy(), found.top_items.numpy())
     rows = []
@@ -100,7 +96,6 @@ def measure(run: Run) -> list[dict[str, Any]]:
                 "weight": one.weight,
                 **{name: round(value.value, 5) for name, value in metrics.items()},
                 "interval": [round(bound, 5) for bound in (ndcg.low, ndcg.high) if bound is not None],
-                "milliseconds_a_thousand_users": round(1e6 * seconds[str(one)] / stream.counts.users, 1),
                 "users": stream.counts.users,
             }
         )

@@ -15,7 +15,16 @@ import typer
 
 from seqrec.errors import SeqrecError
 from seqrec.quiet import quiet_packages, quiet_start
-from seqrec.terminal import say, show, show_comparison, show_slates, show_store
+from seqrec.terminal import (
+    read_history,
+    read_lines,
+    read_log_settings,
+    say,
+    show,
+    show_comparison,
+    show_slates,
+    show_store,
+)
 
 app = typer.Typer(
     name="seqrec",
@@ -90,7 +99,7 @@ def prepare(
     }
     if items:
         values["items"] = {"path": items, "id": items_id, "title": items_title, "category": items_category}
-    show_store(prepare_store(_log_settings(values), out))
+    show_store(prepare_store(read_log_settings(values), out))
 
 
 @app.command()
@@ -327,9 +336,9 @@ def recommend(
     recommender = found.recommender(diversifier)
     if history is not None:
         names: list[str | None] = [None]
-        histories = [_history(history, times, actions)]
+        histories = [read_history(history, times, actions)]
     else:
-        wanted = [user] if user is not None else _lines(users)
+        wanted = [user] if user is not None else read_lines(users)
         names, histories = [*wanted], found.histories(wanted)
     show_slates(names, recommender.recommend(histories, k=k))
 
@@ -395,31 +404,3 @@ def main() -> None:
     except SeqrecError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-
-
-def _history(items: str, times: str | None, actions: str | None) -> Any:
-    from seqrec.export import History
-
-    lists = [None if text is None else [part for part in text.split(",") if part] for text in (items, times, actions)]
-    try:
-        numbers = None if lists[1] is None else [int(time) for time in lists[1]]
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--times") from error
-    return History(lists[0] or [], numbers, lists[2])
-
-
-def _log_settings(values: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
-
-    from seqrec.logs import LogSettings
-
-    try:
-        return LogSettings.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise typer.BadParameter(fault["msg"], param_hint=".".join(map(str, fault["loc"]))) from None
-
-
-def _lines(path: Path | None) -> list[str]:
-    assert path is not None
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]

@@ -1,4 +1,4 @@
-"""What the verbs show in a terminal or a pipe."""
+"""What the verbs read from their options, and what they show in a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -14,8 +14,41 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from seqrec.evaluation import Comparison
+    from seqrec.export import History
+    from seqrec.logs import LogSettings
     from seqrec.serving import Recommendation
     from seqrec.store import SequenceStore
+
+
+def read_history(items: str, times: str | None, actions: str | None) -> History:
+    """A history from comma-separated texts; raises BadParameter where a time is no whole number."""
+    from seqrec.export import History
+
+    lists = [None if text is None else [part for part in text.split(",") if part] for text in (items, times, actions)]
+    try:
+        numbers = None if lists[1] is None else [int(time) for time in lists[1]]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--times") from error
+    return History(lists[0] or [], numbers, lists[2])
+
+
+def read_log_settings(values: dict[str, Any]) -> LogSettings:
+    """Settings of a log; raises BadParameter for the first that is wrong."""
+    from pydantic import ValidationError
+
+    from seqrec.logs import LogSettings
+
+    try:
+        return LogSettings.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise typer.BadParameter(fault["msg"], param_hint=".".join(map(str, fault["loc"]))) from None
+
+
+def read_lines(path: Path | None) -> list[str]:
+    """The lines of a file that are not empty."""
+    assert path is not None
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def show_store(store: SequenceStore) -> None:

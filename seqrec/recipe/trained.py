@@ -102,8 +102,8 @@ class Trained:
             seen=self.recipe.data.split.seen,
             max_length=self.recipe.data.max_length,
             popular=self.data.split.train_counts[1:],
-            actions=self.data.store.manifest.actions,
             diversifier=diversifier,
+            actions=self.data.store.manifest.actions,
         )
 
     def histories(self, user_ids: Sequence[str]) -> list[History]:

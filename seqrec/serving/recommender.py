@@ -48,8 +48,8 @@ class Recommender:
         seen: `filter` never recommends an item of the history, `allow` may.
         max_length: positions that an input takes; of longer histories the model sees the latest events that fit.
         popular: int64 (N,), training events of each item.
-        actions: names of the store's action types, in the order of their codes; for a model that reads actions.
         diversifier: re-ranks lists, or None.
+        actions: names of the store's action types, in the order of their codes; for a model that reads actions.
     Raises:
         ValueError: model, ids and counts are of different catalogues.
     """
@@ -62,8 +62,8 @@ class Recommender:
         seen: Literal["filter", "allow"],
         max_length: int,
         popular: Int64,
-        actions: Sequence[str] = (),
         diversifier: Diversifier | None = None,
+        actions: Sequence[str] = (),
     ):
         n_items = model.n_items
         if not n_items == len(item_ids) == len(popular):
@@ -86,8 +86,8 @@ class Recommender:
             seen=manifest.seen,
             max_length=manifest.max_length,
             popular=bundle.training_counts,
-            actions=manifest.actions,
             diversifier=diversifier,
+            actions=manifest.actions,
         )
 
     def recommend(self, histories: Sequence[Sequence[str] | History], k: int) -> list[list[Recommendation]]:
@@ -143,7 +143,8 @@ class Recommender:
             **{name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
         )
         seen = _item_lists(items, device) if self.seen == "filter" else None
-        candidates = k if self.diversifier is None else self.diversifier.candidates(k, self.model.list_limit)
+        limit = self.model.list_limit
+        candidates = k if self.diversifier is None else self.diversifier.candidates(k, limit)
         ranked = self.model.rank(padded(items), lengths, events, k=candidates, seen=seen)
         if self.diversifier is not None:
             ranked = self.diversifier(ranked, k)

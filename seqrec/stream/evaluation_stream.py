@@ -206,7 +206,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         keep = targets.position >= 0
         starts = sequences.offsets[:-1][keep]
         wanted = sequences.items[starts + targets.position[keep]].astype(np.int64)
-        ends, trained = targets.history_end[keep], self._split.train_end(sequences)[keep]
+        trained, ends = self._split.train_end(sequences)[keep], targets.history_end[keep]
         return Histories(sequences.rows[keep], sequences.items, starts, ends, wanted, trained, columns)
 
     def _collate(self, histories: Histories, chosen: Int64) -> EvaluationBatch:
