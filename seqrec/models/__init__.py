@@ -31,6 +31,7 @@ from seqrec.models.losses import (
     build_loss,
 )
 from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, build_model, merged
+from seqrec.models.quantization import is_quantized
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "build_loss",
     "build_model",
     "fingerprint",
+    "is_quantized",
     "load_allocator_state",
     "load_backbone",
     "merged",
