@@ -84,7 +84,9 @@ def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreT
     if manifest.base.included and base is not None:
         raise BundleError("the bundle carries its own base model", where=str(folder), do="leave `base` out")
     source = str(folder / BACKBONE_FOLDER) if manifest.base.included else base or manifest.base.source
-    settings = PretrainedBackboneSettings(kind="pretrained", source=source)
+    trained = manifest.model.backbone
+    quantize = trained.quantize if isinstance(trained, PretrainedBackboneSettings) else None
+    settings = PretrainedBackboneSettings(kind="pretrained", source=source, quantize=quantize)
     try:
         with quiet_transformers():
             model = load_backbone(settings, positions=manifest.max_length)

@@ -30,7 +30,7 @@ from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
 from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
-from seqrec.models import ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, merged
+from seqrec.models import ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, is_quantized, merged
 from seqrec.store import Catalogue
 
 
@@ -168,6 +168,11 @@ def _check(
         raise BundleError("samples must be non-empty histories, at least one", do="give some users' histories")
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")
+    if merge and is_quantized(model.backbone.model):
+        raise BundleError(
+            "an adapter cannot be merged into quantized weights: rounding would undo much of what it learned",
+            do="export without `merge`; the bundle then names the base model and carries the adapter",
+        )
 
 
 def _refuse_existing(destination: Path) -> None:

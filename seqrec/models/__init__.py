@@ -41,6 +41,7 @@ from seqrec.models.losses import (
     build_loss,
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.quantization import is_quantized
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
 from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone, locate_source
@@ -95,6 +96,7 @@ __all__ = [
     "build_loss",
     "build_model",
     "fingerprint",
+    "is_quantized",
     "load_allocator_state",
     "load_backbone",
     "locate_source",

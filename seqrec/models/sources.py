@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 import torch
 import transformers
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from seqrec.errors import BackboneError, RecipeError, nearest
 from seqrec.models.backbones import usable_positions
+from seqrec.models.quantization import load_quantized
 from seqrec.settings import Settings
 
 Architecture = Literal["gpt2", "bert", "llama"]
@@ -76,6 +77,15 @@ class PretrainedBackboneSettings(ComputationSettings):
     dropout: float | None = Field(
         default=None, ge=0, lt=1, description="Dropout in place of the pretrained config's own."
     )
+    quantize: Literal["nf4"] | None = Field(
+        default=None, description="Keep the weights of linear layers, frozen, in so many bits (QLoRA); null: float32."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> PretrainedBackboneSettings:
+        if self.quantize is not None and self.trainable:
+            raise ValueError("quantized weights cannot be trained: set `trainable: false` and add an adapter")
+        return self
 
 
 BackboneSettings = Annotated[ConfiguredBackboneSettings | PretrainedBackboneSettings, Field(discriminator="kind")]
@@ -92,6 +102,7 @@ def load_backbone(
     Raises:
         BackboneError: the source is not to be found, is no encoder or decoder, or has too few positions.
         RecipeError: `config` has an argument that the architecture does not know, or heads do not divide the width.
+        MissingExtraError: it is to be quantized, and bitsandbytes is not installed.
     """
     if isinstance(settings, PretrainedBackboneSettings):
         model = _load_pretrained(settings)
@@ -174,6 +185,8 @@ def _load_pretrained(settings: PretrainedBackboneSettings) -> PreTrainedModel:
         _check_and_change(config, settings)
         if torch.get_default_device().type == "meta":  # wanted for its shapes: weights of any size need not be here
             return AutoModel.from_config(config, dtype=torch.float32)
+        if settings.quantize is not None:
+            return load_quantized(source, config, settings.quantize)
         return AutoModel.from_pretrained(source, config=config, dtype=torch.float32)
     except BackboneError:
         raise

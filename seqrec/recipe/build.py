@@ -170,6 +170,7 @@ def check_recipe(recipe: Recipe) -> None:
         "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
         "model.items.kind": recipe.model.items.kind,
         "model.adapter.kind": None if adapter is None else adapter.kind,
+        "model.backbone.quantize": getattr(recipe.model.backbone, "quantize", None),
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
         "selection.save_in_background": "true" if recipe.selection.save_in_background else None,
@@ -178,6 +179,12 @@ def check_recipe(recipe: Recipe) -> None:
     check_combination(strategy, family_of(strategy), chosen)
     if not isinstance(adapter, AdaLoraSettings):
         return
+    if chosen["model.backbone.quantize"] is not None:
+        raise UnsupportedError(
+            "AdaLoRA over quantized weights has not been tried",
+            where="model.backbone.quantize",
+            do="use `lora`, or leave it null",
+        )
     if recipe.optimizer.ema is not None:
         raise UnsupportedError(
             "AdaLoRA sets the parts of a rank that it takes away to zero, and their average would not be",

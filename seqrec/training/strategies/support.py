@@ -69,6 +69,13 @@ REFUSALS = (
         "set it to `all`, or train under `ddp`",
     ),
     Refusal(
+        _SHARDED,
+        "model.backbone.quantize",
+        None,
+        "shards would cut through packed weights and their scales",
+        "train under `ddp`, where a rank holds the small frozen backbone whole",
+    ),
+    Refusal(
         ("catalogue_parallel",),
         "trainer.precision",
         "16-mixed",
