@@ -17,11 +17,9 @@ from seqrec.export.samples import Samples, read_samples, verify_samples
 from seqrec.export.weights import load_adapter, load_items, load_outside, quiet_transformers
 from seqrec.models import (
     Backbone,
-    ItemTable,
     PretrainedBackboneSettings,
-    SequenceModel,
+    RankingModel,
     assemble,
-    build_head,
     fingerprint,
     load_backbone,
 )
@@ -45,7 +43,7 @@ class Bundle:
 
     path: Path
     manifest: BundleManifest
-    model: SequenceModel
+    model: RankingModel
     item_ids: list[str]
     training_counts: npt.NDArray[np.int64]
     samples: Samples
@@ -107,12 +105,10 @@ def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreT
 
 def _assemble(
     manifest: BundleManifest, base: PreTrainedModel, tensors: dict[str, Tensor], folder: Path
-) -> SequenceModel:
-    head = build_head(manifest.model.head)
+) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    items = ItemTable(manifest.items, manifest.model.items, with_mask=head.with_mask)
-    model = assemble(manifest.model, items, backbone, head, n_actions=len(manifest.actions))
+    model = assemble(manifest.model, backbone, n_items=manifest.items, actions=manifest.actions)
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

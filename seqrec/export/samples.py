@@ -12,7 +12,7 @@ from torch import Tensor
 from seqrec.errors import BundleError
 from seqrec.export.histories import Encoder, History
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel
 from seqrec.settings import Settings
 from seqrec.store import Catalogue
 
@@ -25,7 +25,9 @@ class ItemScore(Settings):
     """An item and its score."""
 
     item_id: str = Field(description="The item.")
-    score: float = Field(description="Its score: the inner product of user vector and item vector.")
+    score: float = Field(
+        description="Its score; that of the last item in the model's longest list, if that leaves it out."
+    )
 
 
 class Sample(Settings):
@@ -96,7 +98,7 @@ def read_samples(folder: Path) -> Samples:
         raise BundleError("unreadable samples", where=str(file), reason=reason, do="export the run again") from error
 
 
-def verify_samples(model: SequenceModel, samples: Samples, encode: Encoder, *, max_length: int, where: str) -> None:
+def verify_samples(model: RankingModel, samples: Samples, encode: Encoder, *, max_length: int, where: str) -> None:
     """Sees that a model gives the scores that the samples expect, and the same items on top.
 
     Items whose scores differ by less than the tolerance may change places.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from seqrec.export.histories import Encoded
-from seqrec.models import SequenceModel
+from seqrec.models import PAD, RankingModel
 
 TOLERANCE = 1e-5
 
 
 @contextmanager
-def evaluating(model: SequenceModel) -> Iterator[None]:
+def evaluating(model: RankingModel) -> Iterator[None]:
     """Evaluation mode and no gradients inside; the model's own mode again after."""
     training = model.training
     model.eval()
@@ -26,8 +27,11 @@ def evaluating(model: SequenceModel) -> Iterator[None]:
         model.train(training)
 
 
-def history_scores(model: SequenceModel, histories: Sequence[Encoded], *, max_length: int) -> Tensor:
-    """Scores of every item after each history, one history at a time, so that no batch changes last bits.
+def history_scores(model: RankingModel, histories: Sequence[Encoded], *, max_length: int) -> Tensor:
+    """Scores of items after each history, one history at a time, so that no batch changes last bits.
+
+    A list as long as the model makes it is asked for. Items that it leaves out stand at the score of its last one,
+    which says of them what is known: no more than that.
 
     Args:
         model: on any device.
@@ -36,15 +40,23 @@ def history_scores(model: SequenceModel, histories: Sequence[Encoded], *, max_le
     Returns:
         float32 (S, N) on the CPU.
     """
-    device, most = model.item_vectors().device, model.max_history(max_length)
+    most, k = model.max_history(max_length), model.list_limit or model.n_items
     rows = []
     with evaluating(model):
         for history in histories:
-            items, events = history.items[-most:], history.events.each(lambda column: column[-most:])
-            row = (items.unsqueeze(0).to(device), torch.tensor([len(items)], device=device))
-            user = model.user_vectors(*row, events.each(lambda column: column.unsqueeze(0).to(device)))
-            rows.append((user @ model.item_vectors().T).squeeze(0).float().cpu())
+            row = partial(_as_batch, latest=most, device=model.device)
+            items = row(history.items)
+            lengths = torch.tensor([items.shape[1]], device=model.device)
+            ranked = model.rank(items, lengths, history.events.each(row), k=k)
+            listed = ranked.top_items[0] > PAD
+            found, scores = ranked.top_items[0, listed], ranked.top_scores[0, listed]
+            rows.append(scores.min().repeat(model.n_items).scatter(0, found - 1, scores).cpu())
     return torch.stack(rows)
+
+
+def _as_batch(column: Tensor, *, latest: int, device: torch.device) -> Tensor:
+    """(1, L), of the latest events of a column (any,)."""
+    return column[-latest:].unsqueeze(0).to(device)
 
 
 def differences(found: Tensor, expected: Tensor) -> Tensor:

@@ -30,14 +30,14 @@ from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
 from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
-from seqrec.models import ModelSettings, PretrainedBackboneSettings, SequenceModel, fingerprint, merged
+from seqrec.models import ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, merged
 from seqrec.store import Catalogue
 
 
 def export_bundle(
     out: str | Path,
     *,
-    model: SequenceModel,
+    model: RankingModel,
     settings: ModelSettings,
     item_ids: Sequence[str],
     popular: npt.NDArray[np.int64],
@@ -107,7 +107,7 @@ def export_bundle(
 
 
 def _write_weights(
-    folder: Path, model: SequenceModel, settings: ModelSettings, *, merge: bool
+    folder: Path, model: RankingModel, settings: ModelSettings, *, merge: bool
 ) -> tuple[Literal["full", "frozen", "adapter", "merged"], BaseModelReference]:
     """Writes `backbone/` where the base model cannot be had again, and `adapter/` where there is one."""
     network = model.backbone.model
@@ -129,7 +129,7 @@ def _write_weights(
     return kind, BaseModelReference(source=source, included=not restorable, fingerprint=digest)
 
 
-def _describe(folder: Path, manifest: BundleManifest, model: SequenceModel, *, name: str, example: History) -> None:
+def _describe(folder: Path, manifest: BundleManifest, model: RankingModel, *, name: str, example: History) -> None:
     """Writes README.md, and last `bundle.json` with the hashes of all that is there."""
     projected = model.items.width != model.backbone.width
     card = model_card(manifest, name=name, example=example, projected=projected, columns=model.columns)
@@ -152,13 +152,13 @@ def _verify(folder: Path, expected: Tensor, destination: Path) -> None:
 
 
 def _check(
-    model: SequenceModel,
+    model: RankingModel,
     item_ids: Sequence[str],
     popular: npt.NDArray[np.int64],
     sample_histories: Sequence[History],
     merge: bool,
 ) -> None:
-    n_items = len(model.item_vectors())
+    n_items = model.n_items
     if not len(item_ids) == len(popular) == n_items:
         raise BundleError(
             f"the model has {n_items:,} items, there are {len(item_ids):,} ids and {len(popular):,} counts",

@@ -10,10 +10,11 @@ from seqrec.models.adapters import (
     orthogonality_penalty,
     rank_pattern,
 )
+from seqrec.models.architectures import GatedTransformerSettings, HstuSettings, RecurrentSettings
 from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Query, build_head
-from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemTable
+from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -31,7 +32,9 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, assemble, build_model, merged
+from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.pooling import Pooling
+from seqrec.models.ranking_model import ParameterCounts, RankingModel
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
@@ -50,8 +53,11 @@ __all__ = [
     "FullSoftmaxSettings",
     "GBce",
     "GBceSettings",
+    "GatedTransformerSettings",
+    "HstuSettings",
     "IdItemsSettings",
     "ItemTable",
+    "Items",
     "LoraSettings",
     "MaskedItem",
     "MaskedItemSettings",
@@ -63,8 +69,11 @@ __all__ = [
     "NextItemSettings",
     "Pairs",
     "ParameterCounts",
+    "Pooling",
     "PretrainedBackboneSettings",
     "Query",
+    "RankingModel",
+    "RecurrentSettings",
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from peft import PeftModel
@@ -15,14 +14,20 @@ from transformers import PreTrainedModel
 
 from seqrec.errors import UnsupportedError
 from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
-from seqrec.models.adapters import AdapterSettings, attach, orthogonality_penalty
+from seqrec.models.adapters import AdapterSettings, attach
+from seqrec.models.architectures import NetworkSettings
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding, EventSettings
-from seqrec.models.heads import Head, HeadSettings, NextItemSettings, Query, build_head
+from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
+from seqrec.models.pooling import last
+from seqrec.models.ranking_model import RankingModel
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
 from seqrec.settings import Settings
+
+CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
 
 
 class ModelSettings(Settings):
@@ -43,18 +48,11 @@ class ModelSettings(Settings):
     def columns(self) -> dict[ColumnName, str]:
         """What is asked of events beside their items, each with the recipe field that asks for it."""
         of_head: dict[ColumnName, str] = dict.fromkeys(build_head(self.head).columns, "model.head")
-        return of_head | self.events.columns
+        of_backbone = self.backbone.columns if isinstance(self.backbone, NetworkSettings) else {}
+        return of_head | of_backbone | self.events.columns
 
 
-class ParameterCounts(NamedTuple):
-    """Numbers of parameters, the item table apart."""
-
-    trainable: int
-    frozen: int
-    item_table: int
-
-
-class SequenceModel(nn.Module):
+class SequenceModel(RankingModel):
     """Scores every item as the next one of a sequence.
 
     Letters in shapes: B sequences, L positions, D width of the item vectors, N items.
@@ -65,10 +63,9 @@ class SequenceModel(nn.Module):
         head: what is asked of the backbone.
         loss: over the catalogue.
         events: adds what else is known of events.
-
-    Attributes:
-        columns: what it reads of events beside their items.
     """
+
+    items: ItemTable
 
     def __init__(self, items: ItemTable, backbone: Backbone, head: Head, loss: Loss, events: EventEmbedding):
         super().__init__()
@@ -80,7 +77,7 @@ class SequenceModel(nn.Module):
         same = items.width == backbone.width
         self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
-        self.columns: tuple[ColumnName, ...] = events.columns
+        self.columns = tuple(dict.fromkeys((*events.columns, *backbone.columns)))
 
     def forward(self, inputs: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """Hidden vectors at every position, in the space of the item table.
@@ -94,8 +91,9 @@ class SequenceModel(nn.Module):
         Raises:
             ValueError: a column that the model reads is not there.
         """
-        vectors = self.events(self.items(inputs), events.of(self.columns))
-        hidden: Tensor = self.project_out(self.backbone(self.project_in(vectors), lengths))
+        events = events.of(self.columns)
+        vectors = self.project_in(self.events(self.items(inputs), events))
+        hidden: Tensor = self.project_out(self.backbone(vectors, lengths, events))
         return hidden
 
     def training_loss(
@@ -108,20 +106,10 @@ class SequenceModel(nn.Module):
         dropout_keys: Tensor | None = None,
         places: Tensor | None = None,
     ) -> Tensor:
-        """Summed loss at the positions that have a target; arguments as in `Pairs`.
-
-        Args:
-            negatives: those of the step, for a sampled loss.
-            dropout_keys: int64 (B,), a key a row, of which dropout is a function; None for torch's own generator.
-            places: int64 (T,), indices into the flattened ``targets`` of all positions with a target and any without;
-                None finds them, and then the shapes of what follows depend on the data.
-        Returns:
-            float ().
-        """
+        """As `RankingModel` says."""
         self.backbone.dropout_keys.rows = dropout_keys
-        hidden = self.forward(
-            inputs, lengths, events
-        )  # a strategy's hooks are around this method, not around `forward`
+        # a strategy's hooks are around this method, not around `forward`
+        hidden = self.forward(inputs, lengths, events)
         if places is None:
             (places,) = torch.where(targets.flatten() != PAD)
         hidden, targets = hidden.flatten(0, 1).index_select(0, places), targets.flatten().index_select(0, places)
@@ -143,9 +131,28 @@ class SequenceModel(nn.Module):
             )
         self.items.row_gradients = self.loss.row_gradients = True
 
-    def penalty(self) -> Tensor | None:
-        """What the adapter adds to the mean loss, or None."""
-        return orthogonality_penalty(self.backbone.model) if isinstance(self.backbone.model, PeftModel) else None
+    def rank(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        events: EventColumns = NO_COLUMNS,
+        *,
+        k: int,
+        users: int | None = None,
+        targets: Tensor | None = None,
+        seen: ItemLists | None = None,
+        in_parts: bool = True,
+    ) -> Ranked:
+        """Ranks every item of the catalogue, as `RankingModel` and `seqrec.ranking.rank` say."""
+        rows = _rows_of_a_pass(items) if in_parts else len(items)
+        vectors = []
+        for first in range(0, len(items), rows):
+            some = slice(first, first + rows)
+            # rows come shortest first, so that parts of a batch also need less padding than the whole
+            longest = int(lengths[some].max()) if in_parts else items.shape[1]
+            part = partial(_part, rows=some, length=longest)
+            vectors.append(self.user_vectors(part(items), lengths[some], events.each(part)))
+        return rank(DotScorer(torch.cat(vectors)[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
 
     def user_vectors(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """Vectors whose product with the item table scores what comes next.
@@ -159,12 +166,7 @@ class SequenceModel(nn.Module):
         """
         inputs, lengths, events = self.head.query(items, lengths, events)
         hidden = self.forward(inputs, lengths, events)  # as in `training_loss`
-        return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
-
-    def filler(self, device: torch.device) -> Query:
-        """A history for `user_vectors` of a rank without one, which must meet the others in a forward pass."""
-        one = torch.ones(1, 1, dtype=torch.long, device=device)
-        return Query(one, one[0], EventColumns.blank(self.columns, (1, 1), device))
+        return last(hidden, lengths)
 
     def item_vectors(self) -> Tensor:
         """float (N, D): row i - 1 scores item i."""
@@ -174,19 +176,15 @@ class SequenceModel(nn.Module):
         """Most events of a history that fit beside what the head itself adds."""
         return max_length - int(self.head.with_mask)
 
-    def restorable_keys(self) -> frozenset[str]:
-        """Names, as in `state_dict`, of what a checkpoint may leave out; see `Backbone.restorable_keys`."""
-        return frozenset(f"backbone.{key}" for key in self.backbone.restorable_keys())
 
-    def parameter_counts(self) -> ParameterCounts:
-        """Trainable and frozen parameters outside the item table, and the table's."""
-        table = self.items.weight
-        others = [p for p in self.parameters() if p is not table]
-        return ParameterCounts(
-            trainable=sum(p.numel() for p in others if p.requires_grad),
-            frozen=sum(p.numel() for p in others if not p.requires_grad),
-            item_table=self.items.n_items * self.items.width,
-        )
+def _part(column: Tensor, *, rows: slice, length: int) -> Tensor:
+    return column[rows, :length]
+
+
+def _rows_of_a_pass(items: Tensor) -> int:
+    if items.device.type != "cpu" or items.numel() <= CPU_TOKENS:
+        return max(1, len(items))
+    return max(1, CPU_TOKENS // items.shape[1])
 
 
 def build_model(
@@ -197,7 +195,7 @@ def build_model(
     total_steps: int,
     actions: Sequence[str] = (),
     table_rows: slice | None = None,
-) -> SequenceModel:
+) -> RankingModel:
     """The model that a recipe describes, with fresh weights where they are not pretrained.
 
     Args:
@@ -227,19 +225,25 @@ def build_model(
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
-    items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
-    return assemble(settings, items, backbone, head, n_actions=len(actions))
+    return assemble(settings, backbone, n_items=n_items, actions=actions, table_rows=table_rows)
 
 
 def assemble(
-    settings: ModelSettings, items: ItemTable, backbone: Backbone, head: Head, *, n_actions: int
-) -> SequenceModel:
-    """The model around parts that are there."""
-    events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
+    settings: ModelSettings,
+    backbone: Backbone,
+    *,
+    n_items: int,
+    actions: Sequence[str] = (),
+    table_rows: slice | None = None,
+) -> RankingModel:
+    """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
+    head = build_head(settings.head)
+    items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
+    events = EventEmbedding(settings.events, items.width, len(actions), init_std=settings.items.init_std)
     return SequenceModel(items, backbone, head, build_loss(settings.loss), events)
 
 
-def merged(model: SequenceModel) -> PreTrainedModel:
+def merged(model: RankingModel) -> PreTrainedModel:
     """A copy of the backbone, in evaluation mode, with its adapter merged into the weights.
 
     The model itself stays as it is.

@@ -12,7 +12,7 @@ import yaml
 
 from seqrec.errors import BundleError, RunError
 from seqrec.export import Bundle, History, export_bundle, load_bundle
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.run import Run
@@ -39,7 +39,7 @@ class Trained:
         self.recipe = recipe
 
     @property
-    def model(self) -> SequenceModel:
+    def model(self) -> RankingModel:
         """In evaluation mode."""
         return self._source.model
 
@@ -114,7 +114,7 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
     if not store.units:
         raise RunError("the store is empty", where=str(store.path))
     columns = ["items", *run.model.columns]
-    rows = store.read_table(store.units[0], columns).slice(0, SAMPLE_USERS).to_pylist()
+    rows = store.read_table(store.units[0], columns=columns).slice(0, SAMPLE_USERS).to_pylist()
     evaluation = run.evaluation_file("test")
     return export_bundle(
         out,

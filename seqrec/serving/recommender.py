@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from seqrec.event_columns import EventColumns
 from seqrec.export import Bundle, Encoded, Encoder, History, evaluating
-from seqrec.models import PAD, SequenceModel
-from seqrec.ranking import DotScorer, ItemLists, rank
+from seqrec.models import PAD, RankingModel
+from seqrec.ranking import ItemLists
 from seqrec.store import Catalogue
 
 Int64 = npt.NDArray[np.int64]
@@ -37,7 +37,7 @@ class Recommendation(NamedTuple):
 
 
 class Recommender:
-    """Recommends the items that a model scores highest, of the whole catalogue.
+    """Recommends the items that a model ranks highest.
 
     A user without a history gets the most popular items of training. The same histories in the same call get the same
     slates; another batch may change the last bits of a score.
@@ -55,7 +55,7 @@ class Recommender:
 
     def __init__(
         self,
-        model: SequenceModel,
+        model: RankingModel,
         item_ids: Sequence[str],
         *,
         seen: Literal["filter", "allow"],
@@ -63,9 +63,9 @@ class Recommender:
         popular: Int64,
         actions: Sequence[str] = (),
     ):
-        n_items = len(model.item_vectors())
+        n_items = model.n_items
         if not n_items == len(item_ids) == len(popular):
-            raise ValueError(f"{n_items} item vectors, {len(item_ids)} item ids and {len(popular)} training counts")
+            raise ValueError(f"{n_items} items, {len(item_ids)} item ids and {len(popular)} training counts")
         self.model = model
         self.catalogue = Catalogue.of_ids(item_ids)
         self._encode = Encoder(self.catalogue, actions, model.columns)
@@ -96,12 +96,13 @@ class Recommender:
         Returns:
             For each history its items, best first; of equal scores the earlier in the catalogue comes first.
         Raises:
+            UnsupportedError: the model's slates are shorter than k, or a history lacks what it reads of events.
             UnknownIdError: a history has an id that is not in the catalogue, or an action that was not in training.
-            UnsupportedError: a history lacks what the model reads of events.
             MetricError: a score is NaN.
         """
         if k < 1:
             raise ValueError(f"k is {k}, a slate has at least one item")
+        self.model.check_list(k)
         encoded = self._encode(histories)
         slates = [self._popular_slate(k) if not len(items) else [] for items, _ in encoded]
         with evaluating(self.model):
@@ -126,19 +127,16 @@ class Recommender:
 
     def _slates(self, histories: list[Encoded], k: int) -> list[list[Recommendation]]:
         """Slates of one batch of non-empty histories."""
-        item_vectors = self.model.item_vectors()
-        device, most = item_vectors.device, self.model.max_history(self.max_length)
+        device, most = self.model.device, self.model.max_history(self.max_length)
         lengths = torch.tensor([min(len(items), most) for items, _ in histories], device=device)
 
         def padded(columns: Iterable[Tensor]) -> Tensor:
             return pad_sequence([column[-most:] for column in columns], batch_first=True).to(device)
 
         items = [items for items, _ in histories]
-        events = EventColumns(
-            **{name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
-        )
-        scorer = DotScorer(self.model.user_vectors(padded(items), lengths, events), item_vectors)
-        ranked = rank(scorer, k=k, seen=_item_lists(items, device) if self.seen == "filter" else None)
+        events = {name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
+        seen = _item_lists(items, device) if self.seen == "filter" else None
+        ranked = self.model.rank(padded(items), lengths, EventColumns(**events), k=k, seen=seen)
         return [
             [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(top, scores, strict=True) if i != PAD]
             for top, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)

@@ -42,8 +42,8 @@ class Sequences:
         return np.repeat(np.arange(len(self)), self.lengths)
 
 
-def from_table(table: pa.Table, first_row: int) -> Sequences:
-    """Reads the columns of one unit; ``first_row`` is its first row's number in the store."""
+def from_table(table: pa.Table, rows: npt.NDArray[np.int64]) -> Sequences:
+    """The columns of some users; ``rows``, int64 (n,), are their row numbers in the store."""
     items = _flat(table, "items")
     assert items is not None
     offsets = items.offsets.to_numpy().astype(np.int64)
@@ -54,7 +54,7 @@ def from_table(table: pa.Table, first_row: int) -> Sequences:
         return None if column is None or column.null_count == len(column) > 0 else column.flatten().to_numpy()
 
     return Sequences(
-        rows=np.arange(first_row, first_row + table.num_rows, dtype=np.int64),
+        rows=rows,
         offsets=offsets - offsets[0],  # a slice of an array begins where it was cut
         items=items.flatten().to_numpy(),
         timestamps=values("timestamps"),  # type: ignore[arg-type]

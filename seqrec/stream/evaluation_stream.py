@@ -90,7 +90,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         left_out: dict[str, int] = {}
         cold, unit_rows, unit_tokens, lengths = 0, [], [], np.zeros(max_history + 1, np.int64)
         for unit in store.units:
-            sequences = store.read(unit, self._split_columns)
+            sequences = store.read(unit, columns=self._split_columns)
             if part is not None:
                 for reason, users in split.targets(sequences, part).left_out.items():
                     left_out[reason] = left_out.get(reason, 0) + int(users.sum())
@@ -145,7 +145,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         columns = tuple(dict.fromkeys((*self._split_columns, *self._columns)))
         parts, shift = [], 0
         for unit in units:
-            sequences = self._store.read(self._store.units[unit], columns)
+            sequences = self._store.read(self._store.units[unit], columns=columns)
             part = self._histories(sequences, flat_columns(sequences, self._columns))
             parts.append(replace(part, starts=part.starts + shift))
             shift += len(part.items)

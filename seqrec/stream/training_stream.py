@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +36,7 @@ Int64 = npt.NDArray[np.int64]
 # and more, so that jobs made ahead seldom want the window after next.
 _JOB_STEPS = 8
 _JOB_TOKENS = 131_072  # of such a job, or one step where that has more, so that large steps do not pile up
+_READ_AT_ONCE = 8  # units of a shard, since threads that take turns after each pass more time waiting than reading
 _COUNTED_AHEAD = 8  # units a thread, which keeps it busy and holds little
 
 
@@ -225,17 +228,18 @@ class TrainingStream:
 
     def _submit_window(self, order: EpochPlan, partition: int, number: int, workers: Workers) -> Future[_ReadWindow]:
         # a function of its own, which returns and lets go of the units; the generator would hold them beside the window
-        units = order.partitions[partition][number].units
-        read = [workers.submit(self._read_unit, self._store.units[unit]) for unit in units]
+        units = [self._store.units[unit] for unit in order.partitions[partition][number].units]
+        read = [workers.submit(self._read_units, some) for some in _at_once(units)]
         return workers.submit(self._read_window, order, partition, number, read)
 
-    def _read_unit(self, unit: Unit) -> TrainableRows:
-        return self._rule(self._store.read(unit, tuple(dict.fromkeys((*self._split.columns, *self._columns)))))
+    def _read_units(self, units: Sequence[Unit]) -> TrainableRows:
+        columns = tuple(dict.fromkeys((*self._split.columns, *self._columns)))
+        return self._rule(self._store.read(*units, columns=columns))
 
     def _read_window(
-        self, order: EpochPlan, partition: int, number: int, units: list[Future[TrainableRows]]
+        self, order: EpochPlan, partition: int, number: int, read: list[Future[TrainableRows]]
     ) -> _ReadWindow:
-        rows = self._rule.join([unit.result() for unit in units])
+        rows = self._rule.join([some.result() for some in read])
         slots = order.slots(partition, number, rows.lengths - self._task.extra_events)
         # in slot order and with keys here, since many small calls, one a step, take longer than one for all
         rows = rows[np.concatenate(slots)]
@@ -306,7 +310,7 @@ class TrainingStream:
         unit_rows, unit_tokens, whole = [], [], np.zeros_like(tokens)
         with Workers(self._settings.prefetch_threads) as workers:
             counts = (
-                workers.submit(lambda unit: self._rule.count(self._store.read(unit, columns)), unit)
+                workers.submit(lambda unit: self._rule.count(self._store.read(unit, columns=columns)), unit)
                 for unit in self._store.units
             )
             for count in ahead(counts, _COUNTED_AHEAD * workers.n):
@@ -315,3 +319,10 @@ class TrainingStream:
                 unit_rows.append(int(rows.sum()))
                 unit_tokens.append(int(rows @ tokens))
         return np.array(unit_rows, np.int64), np.array(unit_tokens, np.int64), whole
+
+
+def _at_once(units: Sequence[Unit]) -> Iterator[tuple[Unit, ...]]:
+    """The units in pieces that are read together, each of one shard."""
+    for _, of_shard in groupby(units, key=attrgetter("shard")):
+        some = tuple(of_shard)
+        yield from (some[start : start + _READ_AT_ONCE] for start in range(0, len(some), _READ_AT_ONCE))

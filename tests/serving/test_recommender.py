@@ -117,7 +117,7 @@ def test_dropout_is_off_and_the_mode_comes_back() -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="9 item vectors, 8 item ids and 9 training counts"):
+    with pytest.raises(ValueError, match="9 items, 8 item ids and 9 training counts"):
         Recommender(MODEL, ITEM_IDS[1:], seen="filter", max_length=MAX_LENGTH, popular=COUNTS)
     with pytest.raises(ValueError, match="k is 0"):
         recommender().recommend([[]], 0)
