@@ -108,7 +108,7 @@ def _assemble(
 ) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    model = assemble(manifest.model, backbone, n_items=manifest.items, actions=manifest.actions)
+    model = assemble(manifest.model, backbone, n_items=manifest.items, n_actions=len(manifest.actions))
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -40,23 +39,17 @@ def history_scores(model: RankingModel, histories: Sequence[Encoded], *, max_len
     Returns:
         float32 (S, N) on the CPU.
     """
-    most, k = model.max_history(max_length), model.list_limit or model.n_items
+    device, most, k = model.device, model.max_history(max_length), model.list_limit or model.n_items
     rows = []
     with evaluating(model):
         for history in histories:
-            row = partial(_as_batch, latest=most, device=model.device)
-            items = row(history.items)
-            lengths = torch.tensor([items.shape[1]], device=model.device)
-            ranked = model.rank(items, lengths, history.events.each(row), k=k)
+            items, events = history.items[-most:], history.events.each(lambda column: column[-most:])
+            row = (items.unsqueeze(0).to(device), torch.tensor([len(items)], device=device))
+            ranked = model.rank(*row, events.each(lambda column: column.unsqueeze(0).to(device)), k=k)
             listed = ranked.top_items[0] > PAD
             found, scores = ranked.top_items[0, listed], ranked.top_scores[0, listed]
             rows.append(scores.min().repeat(model.n_items).scatter(0, found - 1, scores).cpu())
     return torch.stack(rows)
-
-
-def _as_batch(column: Tensor, *, latest: int, device: torch.device) -> Tensor:
-    """(1, L), of the latest events of a column (any,)."""
-    return column[-latest:].unsqueeze(0).to(device)
 
 
 def differences(found: Tensor, expected: Tensor) -> Tensor:

@@ -108,8 +108,7 @@ class SequenceModel(RankingModel):
     ) -> Tensor:
         """As `RankingModel` says."""
         self.backbone.dropout_keys.rows = dropout_keys
-        # a strategy's hooks are around this method, not around `forward`
-        hidden = self.forward(inputs, lengths, events)
+        hidden = self.forward(inputs, lengths, events)  # a strategy's hooks are around this method, not `forward`
         if places is None:
             (places,) = torch.where(targets.flatten() != PAD)
         hidden, targets = hidden.flatten(0, 1).index_select(0, places), targets.flatten().index_select(0, places)
@@ -144,15 +143,18 @@ class SequenceModel(RankingModel):
         in_parts: bool = True,
     ) -> Ranked:
         """Ranks every item of the catalogue, as `RankingModel` and `seqrec.ranking.rank` say."""
-        rows = _rows_of_a_pass(items) if in_parts else len(items)
+        vectors = self._in_parts(items, lengths, events) if in_parts else self.user_vectors(items, lengths, events)
+        return rank(DotScorer(vectors[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
+
+    def _in_parts(self, items: Tensor, lengths: Tensor, events: EventColumns) -> Tensor:
+        """As `user_vectors`; rows come shortest first, so that parts of a batch also need less padding than it."""
+        step = _rows_of_a_pass(items)
         vectors = []
-        for first in range(0, len(items), rows):
-            some = slice(first, first + rows)
-            # rows come shortest first, so that parts of a batch also need less padding than the whole
-            longest = int(lengths[some].max()) if in_parts else items.shape[1]
-            part = partial(_part, rows=some, length=longest)
-            vectors.append(self.user_vectors(part(items), lengths[some], events.each(part)))
-        return rank(DotScorer(torch.cat(vectors)[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
+        for first in range(0, len(items), step):
+            own = lengths[first : first + step]
+            part = partial(_part, rows=slice(first, first + step), length=int(own.max()))
+            vectors.append(self.user_vectors(part(items), own, events.each(part)))
+        return torch.cat(vectors)
 
     def user_vectors(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """Vectors whose product with the item table scores what comes next.
@@ -225,21 +227,16 @@ def build_model(
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
-    return assemble(settings, backbone, n_items=n_items, actions=actions, table_rows=table_rows)
+    return assemble(settings, backbone, n_items=n_items, n_actions=len(actions), table_rows=table_rows)
 
 
 def assemble(
-    settings: ModelSettings,
-    backbone: Backbone,
-    *,
-    n_items: int,
-    actions: Sequence[str] = (),
-    table_rows: slice | None = None,
+    settings: ModelSettings, backbone: Backbone, *, n_items: int, n_actions: int, table_rows: slice | None = None
 ) -> RankingModel:
     """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
     head = build_head(settings.head)
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
-    events = EventEmbedding(settings.events, items.width, len(actions), init_std=settings.items.init_std)
+    events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
     return SequenceModel(items, backbone, head, build_loss(settings.loss), events)
 
 

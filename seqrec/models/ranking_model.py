@@ -33,18 +33,18 @@ class RankingModel(nn.Module, ABC):
     Letters in shapes: B sequences, L positions, N items.
 
     Attributes:
-        columns: what it reads of events beside their items.
         items: the trainable table that items are looked up in, counted apart from the other parameters.
         backbone: the sequence model.
         loss: what it is trained by; says which negatives a step draws.
+        columns: what it reads of events beside their items.
         list_limit: items of the longest list; None where the whole catalogue is ranked. An item beyond a list that is
             generated has no rank: it counts as missed.
     """
 
-    columns: tuple[ColumnName, ...] = ()
     items: Items
     backbone: Backbone
     loss: Loss
+    columns: tuple[ColumnName, ...] = ()
     list_limit: int | None = None
 
     @property
@@ -107,10 +107,10 @@ class RankingModel(nn.Module, ABC):
             MetricError: a score is NaN.
         """
 
-    def filler(self) -> Query:
-        """A history of a rank without one, which must meet the others in a forward pass."""
-        one = torch.ones(1, 1, dtype=torch.long, device=self.device)
-        return Query(one, one[0], EventColumns.blank(self.columns, (1, 1), self.device))
+    def filler(self, device: torch.device) -> Query:
+        """A history for `rank` on a rank without one, which must meet the others in a forward pass."""
+        one = torch.ones(1, 1, dtype=torch.long, device=device)
+        return Query(one, one[0], EventColumns.blank(self.columns, (1, 1), device))
 
     @abstractmethod
     def max_history(self, max_length: int) -> int:

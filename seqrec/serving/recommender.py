@@ -96,8 +96,8 @@ class Recommender:
         Returns:
             For each history its items, best first; of equal scores the earlier in the catalogue comes first.
         Raises:
-            UnsupportedError: the model's slates are shorter than k, or a history lacks what it reads of events.
             UnknownIdError: a history has an id that is not in the catalogue, or an action that was not in training.
+            UnsupportedError: the model's slates are shorter than k, or a history lacks what it reads of events.
             MetricError: a score is NaN.
         """
         if k < 1:
@@ -134,9 +134,11 @@ class Recommender:
             return pad_sequence([column[-most:] for column in columns], batch_first=True).to(device)
 
         items = [items for items, _ in histories]
-        events = {name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
+        events = EventColumns(
+            **{name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
+        )
         seen = _item_lists(items, device) if self.seen == "filter" else None
-        ranked = self.model.rank(padded(items), lengths, EventColumns(**events), k=k, seen=seen)
+        ranked = self.model.rank(padded(items), lengths, events, k=k, seen=seen)
         return [
             [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(top, scores, strict=True) if i != PAD]
             for top, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)

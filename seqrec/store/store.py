@@ -82,8 +82,11 @@ class SequenceStore:
         return units
 
     def read(self, *units: Unit, columns: Sequence[str] = ("items",)) -> Sequences:
-        """The sequences of units of one shard, in their order; ``columns`` as `Sequences` has them.
+        """The sequences of units of one shard, in their order.
 
+        Args:
+            units: those of one shard.
+            columns: of `items`, `timestamps`, `actions`, `values`.
         Raises:
             StoreError: the shard is damaged, or a row holds an item that the catalogue does not.
         """

@@ -158,7 +158,7 @@ class SequenceRecommender(L.LightningModule):
             assert ranked.target_rank is not None  # there are targets
             self.ranks.update(ranked.target_rank)
         elif gathers:
-            self.model.rank(*self.model.filler(), k=1, users=0, in_parts=False)
+            self.model.rank(*self.model.filler(self.device), k=1, users=0, in_parts=False)
 
     def on_validation_epoch_end(self) -> None:
         metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}

@@ -54,7 +54,7 @@ def _user_vectors(model: SequenceModel, batch: EvaluationBatch) -> Tensor:
     """float (B, D), in one pass, as each is an exchange of the table's rows."""
     if len(batch.rows):
         return model.user_vectors(batch.items, batch.lengths, batch.events)
-    return model.user_vectors(*model.filler())[:0]
+    return model.user_vectors(*model.filler(batch.rows.device))[:0]
 
 
 def _gather_lists(batch: EvaluationBatch, counts: Tensor) -> ItemLists | None:
