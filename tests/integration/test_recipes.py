@@ -18,6 +18,9 @@ COMMANDS = {"demo.yaml": "# seqrec demo"}
 def test_all_recipes_are_found() -> None:
     assert [path.stem for path in RECIPES] == [
         "amazon-beauty-causal",
+        "amazon-beauty-gated-transformer",
+        "amazon-beauty-gru",
+        "amazon-beauty-hstu",
         "amazon-beauty-masked",
         "amazon-beauty-minilm-lora",
         "amazon-beauty-sampled",
