@@ -11,6 +11,7 @@ import jinja2
 from seqrec.export.histories import History
 from seqrec.export.manifest import BundleManifest
 from seqrec.models import SemanticItemsSettings, build_head
+from seqrec.models.architectures import NetworkSettings
 
 _KINDS = {
     "full": "full: a backbone with weights of its own",
@@ -53,7 +54,8 @@ def model_card(
         example=list(example.items),
         times=list(example.times or []) if "timestamps" in columns else None,
         actions=list(example.actions or []) if "actions" in columns else None,
-        plain=not columns,
+        reads_events=bool(columns),
+        plain=not columns and not isinstance(manifest.model.backbone, NetworkSettings),
         max_history=manifest.max_length - int(masked),
         masked=masked,
         generates=generates,

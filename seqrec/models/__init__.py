@@ -10,6 +10,7 @@ from seqrec.models.adapters import (
     orthogonality_penalty,
     rank_pattern,
 )
+from seqrec.models.architectures import GatedTransformerSettings, HstuSettings, RecurrentSettings
 from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import (
@@ -41,6 +42,7 @@ from seqrec.models.losses import (
     build_loss,
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.pooling import Pooling
 from seqrec.models.quantization import is_quantized
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
 from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
@@ -63,6 +65,8 @@ __all__ = [
     "FullSoftmaxSettings",
     "GBce",
     "GBceSettings",
+    "GatedTransformerSettings",
+    "HstuSettings",
     "IdItemsSettings",
     "ItemTable",
     "Items",
@@ -77,9 +81,11 @@ __all__ = [
     "NextItemSettings",
     "Pairs",
     "ParameterCounts",
+    "Pooling",
     "PretrainedBackboneSettings",
     "Query",
     "RankingModel",
+    "RecurrentSettings",
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",

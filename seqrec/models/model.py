@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from seqrec.errors import TokenizerError, UnsupportedError
 from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
 from seqrec.models.adapters import AdapterSettings, attach
+from seqrec.models.architectures import NetworkSettings
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, SemanticIdSettings, build_head
@@ -29,6 +30,7 @@ from seqrec.models.losses import (
     SampledLoss,
     build_loss,
 )
+from seqrec.models.pooling import last
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.semantic import CodeTable, SemanticIdModel, SemanticIds, SemanticItemsSettings
 from seqrec.models.semantic.model import tokens
@@ -63,7 +65,8 @@ class ModelSettings(Settings):
     def columns(self) -> dict[ColumnName, str]:
         """What is asked of events beside their items, each with the recipe field that asks for it."""
         of_head: dict[ColumnName, str] = dict.fromkeys(build_head(self.head).columns, "model.head")
-        return of_head | self.events.columns
+        of_backbone = self.backbone.columns if isinstance(self.backbone, NetworkSettings) else {}
+        return of_head | of_backbone | self.events.columns
 
 
 class SequenceModel(RankingModel):
@@ -91,7 +94,7 @@ class SequenceModel(RankingModel):
         same = items.width == backbone.width
         self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
-        self.columns = events.columns
+        self.columns = tuple(dict.fromkeys((*events.columns, *backbone.columns)))
 
     def forward(self, inputs: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """Hidden vectors at every position, in the space of the item table.
@@ -105,8 +108,9 @@ class SequenceModel(RankingModel):
         Raises:
             ValueError: a column that the model reads is not there.
         """
-        vectors = self.events(self.items(inputs), events.of(self.columns))
-        hidden: Tensor = self.project_out(self.backbone(self.project_in(vectors), lengths))
+        events = events.of(self.columns)
+        vectors = self.project_in(self.events(self.items(inputs), events))
+        hidden: Tensor = self.project_out(self.backbone(vectors, lengths, events))
         return hidden
 
     def training_loss(
@@ -181,7 +185,7 @@ class SequenceModel(RankingModel):
         """
         inputs, lengths, events = self.head.query(items, lengths, events)
         hidden = self.forward(inputs, lengths, events)  # as in `training_loss`
-        return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        return last(hidden, lengths)
 
     def item_vectors(self) -> Tensor:
         """float (N, D): row i - 1 scores item i."""
@@ -293,6 +297,12 @@ def assemble(
                 "codes stand for items, and nothing is added to them of an event",
                 where=next(iter(settings.events.columns.values())),
                 do="leave `model.events` out",
+            )
+        if isinstance(settings.backbone, NetworkSettings):
+            raise UnsupportedError(
+                "a search goes on from keys and values that were kept, and seqrec's own backbones keep none",
+                where=f"model.backbone.kind: {settings.backbone.kind}",
+                do="set it to `gpt2` or `llama`",
             )
         if settings.backbone.attn_implementation not in ("sdpa", "eager"):
             raise UnsupportedError(

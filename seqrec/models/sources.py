@@ -13,11 +13,16 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from seqrec.errors import BackboneError, RecipeError, nearest
+from seqrec.models.architectures import (
+    ComputationSettings,
+    GatedTransformerSettings,
+    HstuSettings,
+    RecurrentSettings,
+)
 from seqrec.models.backbones import usable_positions
 from seqrec.models.quantization import load_quantized
-from seqrec.settings import Settings
 
-Architecture = Literal["gpt2", "bert", "llama"]
+Architecture = Literal["gpt2", "bert", "llama", "qwen3"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
 
 # field of the settings → argument of the Hugging Face config, of which `inner` goes by another name in GPT-2
@@ -28,8 +33,6 @@ _CONFIG_NAMES = {
     "inner": "intermediate_size",
 }
 _GPT2_INNER = "n_inner"
-# GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
-_GPT2_DEFAULTS = {"activation_function": "gelu_pytorch_tanh"}
 _DROPOUT_NAMES = (
     "embd_pdrop",
     "attn_pdrop",
@@ -37,25 +40,21 @@ _DROPOUT_NAMES = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "attention_dropout",
+    "dropout",
 )
 
 
-class ComputationSettings(Settings):
-    """How a backbone is computed, whatever its weights."""
+class HuggingFaceSettings(ComputationSettings):
+    """How a backbone of transformers' own classes is computed."""
 
     attn_implementation: Attention = Field(
         default="sdpa",
         description="Implementation of attention, by its name in transformers; the dropout of others than `sdpa` is "
         "not the same on other numbers of ranks.",
     )
-    activation_checkpointing: bool = Field(
-        default=False,
-        description="Keep only the inputs of each block, and compute the rest once more in the backward pass.",
-    )
-    compile: bool = Field(default=False, description="Compile each block with torch.compile.")
 
 
-class ConfiguredBackboneSettings(ComputationSettings):
+class ConfiguredBackboneSettings(HuggingFaceSettings):
     """A backbone of a known architecture with random weights."""
 
     kind: Architecture
@@ -68,7 +67,7 @@ class ConfiguredBackboneSettings(ComputationSettings):
     config: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the Hugging Face config.")
 
 
-class PretrainedBackboneSettings(ComputationSettings):
+class PretrainedBackboneSettings(HuggingFaceSettings):
     """A pretrained backbone, from a local folder, the hub or a folder inside an installed package."""
 
     kind: Literal["pretrained"]
@@ -88,12 +87,17 @@ class PretrainedBackboneSettings(ComputationSettings):
         return self
 
 
-BackboneSettings = Annotated[ConfiguredBackboneSettings | PretrainedBackboneSettings, Field(discriminator="kind")]
+BackboneSettings = Annotated[
+    ConfiguredBackboneSettings
+    | RecurrentSettings
+    | HstuSettings
+    | GatedTransformerSettings
+    | PretrainedBackboneSettings,
+    Field(discriminator="kind"),
+]
 
 
-def load_backbone(
-    settings: ConfiguredBackboneSettings | PretrainedBackboneSettings, *, positions: int
-) -> PreTrainedModel:
+def load_backbone(settings: BackboneSettings, *, positions: int) -> PreTrainedModel:
     """Builds or loads a backbone and drops the tables that item vectors make unused.
 
     Args:
@@ -112,9 +116,12 @@ def load_backbone(
                 where=_where(settings.source),
                 do="lower `data.max_length`",
             )
-    else:
+    elif isinstance(settings, ConfiguredBackboneSettings):
         model = AutoModel.from_config(_make_config(settings, positions))
-    _choose_attention(model, settings.attn_implementation)
+    else:
+        model = AutoModel.from_config(settings.network_config(positions))
+    if isinstance(settings, HuggingFaceSettings):
+        _choose_attention(model, settings.attn_implementation)
     _drop_unused_tables(model)
     model.requires_grad_(settings.trainable)
     model.get_input_embeddings().requires_grad_(False)
@@ -157,8 +164,17 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
     own |= {name: settings.dropout for name in _DROPOUT_NAMES if hasattr(plain, name)}
     aliases: dict[str, str] = plain.attribute_map
     _check_further(settings, known=set(plain.to_dict()), set_already={aliases.get(name, name) for name in own})
-    defaults = _GPT2_DEFAULTS if settings.kind == "gpt2" else {}
-    return AutoConfig.for_model(settings.kind, **own, **(defaults | settings.config))
+    return AutoConfig.for_model(settings.kind, **own, **(_defaults(settings) | settings.config))
+
+
+def _defaults(settings: ConfiguredBackboneSettings) -> dict[str, Any]:
+    """Arguments of the config that a recipe may set to something else."""
+    if settings.kind == "gpt2":
+        # GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
+        return {"activation_function": "gelu_pytorch_tanh"}
+    if settings.kind == "qwen3":  # whose heads, unlike Llama's, do not follow from the width
+        return {"num_key_value_heads": settings.heads, "head_dim": settings.width // settings.heads}
+    return {}
 
 
 def _check_further(settings: ConfiguredBackboneSettings, *, known: set[str], set_already: set[str]) -> None:

@@ -19,6 +19,9 @@ FEWER_CODES = {"amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.
 def test_all_recipes_are_found() -> None:
     assert [path.stem for path in RECIPES] == [
         "amazon-beauty-causal",
+        "amazon-beauty-gated-transformer",
+        "amazon-beauty-gru",
+        "amazon-beauty-hstu",
         "amazon-beauty-masked",
         "amazon-beauty-minilm-lora",
         "amazon-beauty-sampled",

@@ -119,7 +119,7 @@ def test_random_or_trained_weights_must_be_in_a_checkpoint(
 
 
 def test_settings_refuse_unknown_kinds_and_keys() -> None:
-    with pytest.raises(ValidationError, match=r"(?s)backbone.*'gpt2', 'bert', 'llama', 'pretrained'"):
+    with pytest.raises(ValidationError, match=r"(?s)backbone.*'gpt2', 'bert', 'llama', 'qwen3', 'gru', 'lstm', 'hstu'"):
         ModelSettings.model_validate({"backbone": {"kind": "gpt3"}})
     with pytest.raises(ValidationError, match=r"backbone\.gpt2\.layer\s+Extra inputs"):
         ModelSettings.model_validate({"backbone": {"kind": "gpt2", "layer": 3}})
