@@ -3,6 +3,7 @@
 from seqrec.evaluation.baselines import ItemKNN, Popular
 from seqrec.evaluation.charts import CurvePoint
 from seqrec.evaluation.evaluate import evaluate
+from seqrec.evaluation.following import FollowedLists, following_metrics, lists_and_what_followed
 from seqrec.evaluation.metrics import CUTOFFS, cutoffs_within, rank_histogram, rank_metrics
 from seqrec.evaluation.report import Report, ReportItem, ReportUser, write_report
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
@@ -16,6 +17,7 @@ __all__ = [
     "CUTOFFS",
     "CurvePoint",
     "EvaluationResult",
+    "FollowedLists",
     "ItemKNN",
     "MetricValue",
     "Popular",
@@ -28,6 +30,8 @@ __all__ = [
     "cutoffs_within",
     "evaluate",
     "evaluation_table",
+    "following_metrics",
+    "lists_and_what_followed",
     "rank_histogram",
     "rank_metrics",
     "rank_users",

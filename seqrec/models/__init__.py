@@ -11,7 +11,7 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
+from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Slate, build_head
 from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -32,6 +32,8 @@ from seqrec.models.losses import (
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
+from seqrec.models.slate import SlateModel
+from seqrec.models.slate_settings import BeamSettings, DecodingSettings, GreedySettings, SlateSettings, TopPSettings
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
@@ -41,13 +43,16 @@ __all__ = [
     "Backbone",
     "Bce",
     "BceSettings",
+    "BeamSettings",
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "DecodingSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
     "GBceSettings",
+    "GreedySettings",
     "IdItemsSettings",
     "ItemTable",
     "Items",
@@ -68,6 +73,10 @@ __all__ = [
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "SequenceModel",
+    "Slate",
+    "SlateModel",
+    "SlateSettings",
+    "TopPSettings",
     "allocate_ranks",
     "allocator_state",
     "assemble",

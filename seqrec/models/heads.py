@@ -11,6 +11,8 @@ from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 
 from seqrec.models.items import MASK, PAD
+from seqrec.models.slate_settings import SlateSettings
+from seqrec.models.windows import windows, without_repeats
 from seqrec.random import uniform
 from seqrec.settings import CustomSettings, Settings, tag_of_kind
 
@@ -37,6 +39,7 @@ class MaskedItemSettings(Settings):
 HeadSettings = Annotated[
     Annotated[NextItemSettings, Tag("next_item")]
     | Annotated[MaskedItemSettings, Tag("masked_item")]
+    | Annotated[SlateSettings, Tag("slate")]
     | Annotated[CustomSettings, Tag("custom")],
     Discriminator(tag_of_kind),
 ]
@@ -80,6 +83,24 @@ class NextItem:
         """Inputs whose last position predicts what comes after a history: the history itself."""
         return items, lengths
 
+    def n_targets(self, targets: Tensor) -> int:
+        """One for each position that has a target."""
+        return int(torch.count_nonzero(targets))
+
+
+class Slate(NextItem):
+    """Position i predicts the events from i + 1 on, as many as a slate holds; an item that comes again counts once.
+
+    Batches are those of `NextItem`: a position's window of targets is read off the positions after it.
+    """
+
+    def __init__(self, settings: SlateSettings):
+        self.size = settings.size
+
+    def n_targets(self, targets: Tensor) -> int:
+        """Those of all windows."""
+        return int(torch.count_nonzero(without_repeats(windows(targets, self.size))))
+
 
 class MaskedItem:
     """Masked positions predict the events that were there.
@@ -121,6 +142,10 @@ class MaskedItem:
         inputs = torch.nn.functional.pad(items, (0, 1), value=PAD)
         return inputs.scatter(1, lengths.unsqueeze(1), MASK), lengths + 1
 
+    def n_targets(self, targets: Tensor) -> int:
+        """One for each position that has a target."""
+        return int(torch.count_nonzero(targets))
+
 
 class Head(Protocol):
     """What a head must have; a recipe names one of the user's own by its import path.
@@ -143,10 +168,16 @@ class Head(Protocol):
         """Inputs and lengths whose last position predicts what comes after a history."""
         ...
 
+    def n_targets(self, targets: Tensor) -> int:
+        """How many targets the loss of a batch with such ``targets``, of `pairs`, is a sum over."""
+        ...
 
-def build_head(settings: NextItemSettings | MaskedItemSettings | CustomSettings) -> Head:
+
+def build_head(settings: NextItemSettings | MaskedItemSettings | SlateSettings | CustomSettings) -> Head:
     """The head that a recipe names."""
     if isinstance(settings, CustomSettings):
         head: Head = settings.create()
         return head
+    if isinstance(settings, SlateSettings):
+        return Slate(settings)
     return MaskedItem(settings) if isinstance(settings, MaskedItemSettings) else NextItem()

@@ -14,10 +14,11 @@ from transformers import PreTrainedModel
 from seqrec.errors import UnsupportedError
 from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.backbones import Backbone
-from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
+from seqrec.models.heads import Head, HeadSettings, NextItemSettings, Slate, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
 from seqrec.models.ranking_model import RankingModel
+from seqrec.models.slate_settings import SlateSettings
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
 from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
 from seqrec.settings import Settings
@@ -117,12 +118,18 @@ class SequenceModel(RankingModel):
         seen: ItemLists | None = None,
         in_parts: bool = True,
     ) -> Ranked:
-        """Ranks every item of the catalogue, as `RankingModel` and `seqrec.ranking.rank` say."""
+        """The lists of users, as `RankingModel` and `seqrec.ranking.rank` say."""
         rows = _rows_of_a_pass(items) if in_parts else len(items)
         # rows come shortest first, so that parts of a batch also need less padding than the whole
         parts = zip(torch.split(items, rows), torch.split(lengths, rows), strict=True)
         vectors = [self.user_vectors(part[:, : int(own.max())] if in_parts else part, own) for part, own in parts]
-        return rank(DotScorer(torch.cat(vectors)[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
+        return self._lists(torch.cat(vectors)[:users], items[:users], k=k, targets=targets, seen=seen)
+
+    def _lists(
+        self, users: Tensor, histories: Tensor, *, k: int, targets: Tensor | None, seen: ItemLists | None
+    ) -> Ranked:
+        """The lists of users, from their vectors (users, D) and what they have done (users, L)."""
+        return rank(DotScorer(users, self.item_vectors()), k=k, targets=targets, seen=seen)
 
     def user_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Vectors whose product with the item table scores what comes next.
@@ -192,7 +199,12 @@ def assemble(
     """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
     head = build_head(settings.head)
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
-    return SequenceModel(items, backbone, head, build_loss(settings.loss))
+    loss = build_loss(settings.loss)
+    if isinstance(settings.head, SlateSettings):
+        from seqrec.models.slate import SlateModel
+
+        return SlateModel(items, backbone, Slate(settings.head), loss, settings.head)
+    return SequenceModel(items, backbone, head, loss)
 
 
 def merged(model: RankingModel) -> PreTrainedModel:

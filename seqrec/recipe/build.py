@@ -153,6 +153,7 @@ def check_recipe(recipe: Recipe) -> None:
     chosen = {
         "trainer.precision": _convert_precision_to_unified_args(recipe.trainer.get("precision")),
         "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
+        "model.head.kind": recipe.model.head.kind,
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),

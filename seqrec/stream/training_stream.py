@@ -46,6 +46,9 @@ class Task(Protocol):
     def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs (B, L), their lengths (B,) and targets (B, L) of right-padded sequences."""
 
+    def n_targets(self, targets: Tensor) -> int:
+        """How many targets the loss of such a batch is a sum over."""
+
 
 @dataclass(frozen=True)
 class _ReadWindow:
@@ -242,7 +245,7 @@ class TrainingStream:
         batches += [_filler(position)] * (self.micro_batches - len(batches))
         if self._shapes is not None:
             batches = [self._shapes.training(batch) for batch in batches]
-        targets = sum(int(torch.count_nonzero(batch.targets)) for batch in batches)
+        targets = sum(self._task.n_targets(batch.targets) for batch in batches)
         tokens = sum(int(batch.lengths[: len(batch.rows)].sum()) for batch in batches)
         in_batch = offered(batches, self._in_batch, seed=self._seed)
         after = Position(position.epoch, position.step + 1)

@@ -21,6 +21,7 @@ def test_all_recipes_are_found() -> None:
         "amazon-beauty-masked",
         "amazon-beauty-minilm-lora",
         "amazon-beauty-sampled",
+        "amazon-beauty-slate",
         "demo",
         "deskdrop",
         "ml-100k",

@@ -97,6 +97,13 @@ REFUSALS = (
         "leave it null, or train under `ddp`",
     ),
     Refusal(
+        ("fsdp2", "zero_3", "catalogue_parallel"),
+        "model.head.kind",
+        "slate",
+        "a search asks for the decoder and all items at each place, outside the passes that weights are gathered for",
+        "train under `ddp` or an earlier stage of ZeRO",
+    ),
+    Refusal(
         _ZERO,
         "trainer.gradient_clip_algorithm",
         "value",
