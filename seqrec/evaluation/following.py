@@ -20,6 +20,7 @@ from seqrec.store import Sequences
 from seqrec.store.split import Part
 from seqrec.stream import SequenceDataModule
 from seqrec.stream.collate import flatten, pad, with_slack
+from seqrec.stream.columns import flat_columns, pad_columns
 
 _USERS = 512  # whose lists are made at once
 
@@ -54,7 +55,7 @@ def lists_and_what_followed(model: RankingModel, data: SequenceDataModule, *, pa
     model.check_list(k)
     most, filters = model.max_history(data.settings.max_length), data.split.settings.seen == "filter"
     found = []
-    for read in data.store.scan(data.split.columns):
+    for read in data.store.scan(tuple(dict.fromkeys((*data.split.columns, *model.columns)))):
         sequences = replace(read, items=with_slack([read.items], max(most, k)))
         targets = data.split.targets(sequences, part)
         users = np.flatnonzero(targets.position >= 0)
@@ -118,9 +119,12 @@ class _Histories(NamedTuple):
 @torch.inference_mode()
 def _recommended(model: RankingModel, histories: _Histories, k: int, *, most: int, filters: bool) -> Ints:
     lengths = np.minimum(histories.lengths, most)
-    items = pad(histories.sequences.items, histories.starts + histories.lengths - lengths, lengths)
+    ends = histories.starts + histories.lengths
+    items = pad(histories.sequences.items, ends - lengths, lengths)
+    columns = pad_columns(flat_columns(histories.sequences, model.columns), ends - lengths, lengths)
     seen = ItemLists(*(column.to(model.device) for column in histories.lists())) if filters else None
-    ranked = model.rank(items.to(model.device), torch.from_numpy(lengths).to(model.device), k=k, seen=seen)
+    events = columns.each(lambda column: column.to(model.device))
+    ranked = model.rank(items.to(model.device), torch.from_numpy(lengths).to(model.device), events, k=k, seen=seen)
     return ranked.top_items.cpu().numpy()
 
 

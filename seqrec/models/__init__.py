@@ -11,7 +11,17 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Slate, build_head
+from seqrec.models.events import EventEmbedding, EventSettings
+from seqrec.models.heads import (
+    MaskedItem,
+    MaskedItemSettings,
+    NextItem,
+    NextItemSettings,
+    Pairs,
+    Query,
+    Slate,
+    build_head,
+)
 from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -48,6 +58,8 @@ __all__ = [
     "BprSettings",
     "ConfiguredBackboneSettings",
     "DecodingSettings",
+    "EventEmbedding",
+    "EventSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
@@ -68,6 +80,7 @@ __all__ = [
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "Query",
     "RankingModel",
     "SampledLoss",
     "SampledSoftmax",

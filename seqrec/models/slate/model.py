@@ -7,7 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
+from seqrec.models.events import EventEmbedding
 from seqrec.models.heads import Slate
 from seqrec.models.items import PAD, ItemTable
 from seqrec.models.losses import Loss, Negatives
@@ -29,7 +31,7 @@ class SlateModel(SequenceModel):
     Further letters in shapes: K places of a slate, T positions with a target.
 
     Args:
-        items, backbone, loss: as of `SequenceModel`.
+        items, backbone, loss, events: as of `SequenceModel`.
         head: makes the pairs.
         settings: of the head.
 
@@ -40,8 +42,16 @@ class SlateModel(SequenceModel):
     whole catalogue and from what users did next instead of from clicks on shown lists.
     """
 
-    def __init__(self, items: ItemTable, backbone: Backbone, head: Slate, loss: Loss, settings: SlateSettings):
-        super().__init__(items, backbone, head, loss)
+    def __init__(
+        self,
+        items: ItemTable,
+        backbone: Backbone,
+        head: Slate,
+        loss: Loss,
+        events: EventEmbedding,
+        settings: SlateSettings,
+    ):
+        super().__init__(items, backbone, head, loss, events)
         self.decoder = SlateDecoder(settings.decoder, items.width, settings.size)
         self.list_limit = settings.size
         self._size = settings.size
@@ -52,13 +62,14 @@ class SlateModel(SequenceModel):
         inputs: Tensor,
         lengths: Tensor,
         targets: Tensor,
+        events: EventColumns = NO_COLUMNS,
         negatives: Negatives | None = None,
         dropout_keys: Tensor | None = None,
         places: Tensor | None = None,
     ) -> Tensor:
         """As `RankingModel` says; every position teaches a slate, and its loss is the sum over the slate's items."""
         self.backbone.dropout_keys.rows = dropout_keys
-        hidden = self.forward(inputs, lengths)
+        hidden = self.forward(inputs, lengths, events)
         fixed_shapes = places is not None
         if places is None:
             (places,) = torch.where(targets.flatten() != PAD)

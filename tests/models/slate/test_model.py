@@ -141,11 +141,11 @@ def test_row_gradients_are_the_dense_ones() -> None:
     )  # fmt: skip
     model = build_model(settings, n_items=N_ITEMS, max_length=6, total_steps=1).eval()
     negatives = Negatives(torch.tensor([1, 7]), torch.ones(2), torch.full((2,), 2 / 9).log())
-    model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS, negatives).backward()
+    model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS, negatives=negatives).backward()
     dense = model.items.weight.grad
     model.zero_grad()
     model.use_row_gradients()
-    model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS, negatives).backward()
+    model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS, negatives=negatives).backward()
     assert model.items.weight.grad is not None
     assert model.items.weight.grad.is_sparse
     torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)
