@@ -5,6 +5,8 @@ from seqrec.evaluation.charts import CurvePoint
 from seqrec.evaluation.evaluate import evaluate
 from seqrec.evaluation.following import FollowedLists, following_metrics, lists_and_what_followed
 from seqrec.evaluation.metrics import CUTOFFS, cutoffs_within, rank_histogram, rank_metrics
+from seqrec.evaluation.outcome_metrics import Predictions, ReliabilityBin, outcome_metrics, reliability
+from seqrec.evaluation.outcomes import Judged, OutcomeHistogram, OutcomeResult, evaluate_outcomes, judge
 from seqrec.evaluation.report import Report, ReportItem, ReportUser, write_report
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
 from seqrec.evaluation.table import evaluation_table
@@ -19,9 +21,14 @@ __all__ = [
     "EvaluationResult",
     "FollowedLists",
     "ItemKNN",
+    "Judged",
     "MetricValue",
+    "OutcomeHistogram",
+    "OutcomeResult",
     "Popular",
+    "Predictions",
     "RankHistogram",
+    "ReliabilityBin",
     "Report",
     "ReportItem",
     "ReportUser",
@@ -29,13 +36,17 @@ __all__ = [
     "UserCounts",
     "cutoffs_within",
     "evaluate",
+    "evaluate_outcomes",
     "evaluation_table",
     "following_metrics",
+    "judge",
     "lists_and_what_followed",
+    "outcome_metrics",
     "rank_histogram",
     "rank_metrics",
     "rank_users",
     "ranking_trainer",
+    "reliability",
     "seen_lists",
     "write_report",
 ]

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from seqrec.evaluation.baselines import ItemKNN, Popular
 from seqrec.evaluation.metrics import cutoffs_within
+from seqrec.evaluation.outcomes import evaluate_outcomes
 from seqrec.evaluation.results import EvaluationResult, UserCounts
 from seqrec.evaluation.tally import Tally
 from seqrec.evaluation.trainer import ranking_trainer
 from seqrec.evaluation.users import rank_users
-from seqrec.models import RankingModel
+from seqrec.models import OutcomeModel, RankingModel
 from seqrec.ranking import ItemLists, Ranked, rank
 from seqrec.store import Sequences
 from seqrec.store.split import Part
@@ -60,7 +61,7 @@ def evaluate(
     accelerator: str = "auto",
     progress: bool = False,
 ) -> EvaluationResult | None:
-    """Ranks items for every user with a target, and does the same with the baselines.
+    """Ranks items for every user with a target, and does the same with the baselines; or judges outcomes.
 
     Metrics are those at cutoffs that the model's lists reach; a target that a generated list leaves out is missed.
 
@@ -77,6 +78,8 @@ def evaluate(
         MetricError: a score is NaN, or the model's lists are too short for any metric.
         StoreError: the split leaves no user.
     """
+    if isinstance(model, OutcomeModel):
+        return evaluate_outcomes(model, data, part=part, devices=devices, accelerator=accelerator, progress=progress)
     stream = data.evaluation(part)
     trainer = ranking_trainer(accelerator=accelerator, devices=devices, progress=progress)
     ranker = _RankUsers(model, data, stream)

@@ -17,6 +17,7 @@ from seqrec.models.heads import (
     MaskedItemSettings,
     NextItem,
     NextItemSettings,
+    Outcome,
     Pairs,
     Query,
     Slate,
@@ -41,6 +42,7 @@ from seqrec.models.losses import (
     build_loss,
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.outcome import OutcomeModel
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
 from seqrec.models.slate import SlateModel
 from seqrec.models.slate_settings import BeamSettings, DecodingSettings, GreedySettings, SlateSettings, TopPSettings
@@ -77,6 +79,8 @@ __all__ = [
     "NegativesSettings",
     "NextItem",
     "NextItemSettings",
+    "Outcome",
+    "OutcomeModel",
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",

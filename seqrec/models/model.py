@@ -19,10 +19,19 @@ from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, Slate, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
-from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
+from seqrec.models.losses import (
+    FullSoftmax,
+    FullSoftmaxSettings,
+    Loss,
+    LossSettings,
+    Negatives,
+    SampledLoss,
+    build_loss,
+)
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.slate_settings import SlateSettings
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.outcomes import OutcomeSettings
 from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
 from seqrec.settings import Settings
 
@@ -245,6 +254,16 @@ def assemble(
         from seqrec.models.slate import SlateModel
 
         return SlateModel(items, backbone, Slate(settings.head), loss, events, settings.head)
+    if isinstance(settings.head, OutcomeSettings):
+        from seqrec.models.outcome import OutcomeModel
+
+        if not isinstance(loss, FullSoftmax):
+            raise UnsupportedError(
+                "the head `outcome` has a binary cross-entropy of its own",
+                where=f"model.loss.kind: {settings.loss.kind}",
+                do="leave `model.loss` out",
+            )
+        return OutcomeModel(items, backbone, head, events, settings.head)
     return SequenceModel(items, backbone, head, loss, events)
 
 

@@ -29,7 +29,7 @@ from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
 from seqrec.stream.order_share import Share, micro_batches_per_step, share, stripe
 from seqrec.stream.order_windows import Window
 from seqrec.stream.settings import DataSettings
-from seqrec.stream.trainable import TrainableRows, TrainableRule, keys_of, rows_of
+from seqrec.stream.trainable import Labels, TrainableRows, TrainableRule, keys_of, rows_of
 
 Int64 = npt.NDArray[np.int64]
 # Steps that one job collates at most, since handing over a small step costs about as much as making it. A window has 64
@@ -90,6 +90,8 @@ class TrainingStream:
         seed: of the order and of what the task draws.
         in_batch: targets that a step takes as its negatives.
         columns: what batches carry of the events beside their items.
+        labels: what became of events, for a task that asks; made of whole sequences with ``label_columns``.
+        label_columns: of the store.
 
     Attributes:
         n_steps: steps of an epoch.
@@ -107,6 +109,8 @@ class TrainingStream:
         seed: int,
         in_batch: int = 0,
         columns: Sequence[str] = (),
+        labels: Labels | None = None,
+        label_columns: Sequence[str] = (),
     ):
         self._store = store
         self._split = split
@@ -115,7 +119,8 @@ class TrainingStream:
         self._seed = seed
         self._in_batch = in_batch
         self._columns = columns
-        self._rule = TrainableRule(split, settings, task.extra_events, columns)
+        self._read_columns = tuple(dict.fromkeys((*split.columns, *columns, *label_columns)))
+        self._rule = TrainableRule(split, settings, task.extra_events, columns, labels)
         self._unit_rows, self._unit_tokens, self._histogram = self._count()
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
@@ -236,8 +241,7 @@ class TrainingStream:
         return workers.submit(self._read_window, order, partition, number, read)
 
     def _read_units(self, units: Sequence[Unit]) -> TrainableRows:
-        columns = tuple(dict.fromkeys((*self._split.columns, *self._columns)))
-        return self._rule(self._store.read(*units, columns=columns))
+        return self._rule(self._store.read(*units, columns=self._read_columns))
 
     def _read_window(
         self, order: EpochPlan, partition: int, number: int, read: list[Future[TrainableRows]]

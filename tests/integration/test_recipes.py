@@ -24,7 +24,9 @@ def test_all_recipes_are_found() -> None:
         "amazon-beauty-slate",
         "demo",
         "deskdrop",
+        "deskdrop-outcome",
         "ml-100k",
+        "ml-100k-outcome",
         "ml-1m-causal",
     ]
 

@@ -104,6 +104,13 @@ REFUSALS = (
         "train under `ddp` or an earlier stage of ZeRO",
     ),
     Refusal(
+        ("fsdp2", "zero_3", "catalogue_parallel"),
+        "model.head.kind",
+        "outcome",
+        "ranks judge different numbers of batches, and would wait for each other to gather weights",
+        "train under `ddp` or an earlier stage of ZeRO",
+    ),
+    Refusal(
         _ZERO,
         "trainer.gradient_clip_algorithm",
         "value",
