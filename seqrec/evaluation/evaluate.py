@@ -10,12 +10,13 @@ import torch
 from seqrec.evaluation.baselines import DEFAULT_BASELINES, Baseline, BaselineName, check_baselines, fit_baselines
 from seqrec.evaluation.list_measures import IntraListDiversity, ListMeasure, Miscalibration, novelty_measure
 from seqrec.evaluation.metrics import cutoffs_within
+from seqrec.evaluation.outcomes import evaluate_outcomes
 from seqrec.evaluation.results import EvaluationResult, SliceResult, UserCounts
 from seqrec.evaluation.slices import Slices
 from seqrec.evaluation.tally import Tally, rank_values
 from seqrec.evaluation.trainer import ranking_trainer
 from seqrec.evaluation.users import rank_users
-from seqrec.models import RankingModel, SequenceModel
+from seqrec.models import OutcomeModel, RankingModel, SequenceModel
 from seqrec.ranking import Diversifier, ItemLists, Labels, Ranked, VectorSimilarity, rank
 from seqrec.store.split import Part
 from seqrec.stream import EvaluatedUsers, EvaluationBatch, EvaluationStream, SequenceDataModule
@@ -109,7 +110,7 @@ def evaluate(
     accelerator: str = "auto",
     progress: bool = False,
 ) -> EvaluationResult | None:
-    """Ranks items for every user with a target, and does the same with the baselines.
+    """Ranks items for every user with a target, and does the same with the baselines; or judges outcomes.
 
     Metrics are those at cutoffs that the model's lists reach; a target that a generated list leaves out is missed.
 
@@ -131,6 +132,8 @@ def evaluate(
         MissingExtraError: a baseline needs a package that is not installed.
     """
     check_baselines(baselines)
+    if isinstance(model, OutcomeModel):
+        return evaluate_outcomes(model, data, part=part, devices=devices, accelerator=accelerator, progress=progress)
     stream = data.evaluation(part)
     trainer = ranking_trainer(accelerator=accelerator, devices=devices, progress=progress)
     ranker = _RankUsers(model, data, stream, baselines, diversifier)

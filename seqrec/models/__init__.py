@@ -18,9 +18,11 @@ from seqrec.models.heads import (
     MaskedItemSettings,
     NextItem,
     NextItemSettings,
+    Outcome,
     Pairs,
     Query,
     SemanticIdSettings,
+    Slate,
     build_head,
 )
 from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
@@ -42,10 +44,13 @@ from seqrec.models.losses import (
     build_loss,
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.outcome import OutcomeModel
 from seqrec.models.pooling import Pooling
 from seqrec.models.quantization import is_quantized
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
 from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
+from seqrec.models.slate import SlateModel
+from seqrec.models.slate_settings import BeamSettings, DecodingSettings, GreedySettings, SlateSettings, TopPSettings
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone, locate_source
 
 __all__ = [
@@ -56,9 +61,11 @@ __all__ = [
     "Backbone",
     "Bce",
     "BceSettings",
+    "BeamSettings",
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "DecodingSettings",
     "EventEmbedding",
     "EventSettings",
     "FullSoftmax",
@@ -66,6 +73,7 @@ __all__ = [
     "GBce",
     "GBceSettings",
     "GatedTransformerSettings",
+    "GreedySettings",
     "HstuSettings",
     "IdItemsSettings",
     "ItemTable",
@@ -79,6 +87,8 @@ __all__ = [
     "NegativesSettings",
     "NextItem",
     "NextItemSettings",
+    "Outcome",
+    "OutcomeModel",
     "Pairs",
     "ParameterCounts",
     "Pooling",
@@ -94,6 +104,10 @@ __all__ = [
     "SemanticIds",
     "SemanticItemsSettings",
     "SequenceModel",
+    "Slate",
+    "SlateModel",
+    "SlateSettings",
+    "TopPSettings",
     "allocate_ranks",
     "allocator_state",
     "assemble",

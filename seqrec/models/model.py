@@ -19,7 +19,7 @@ from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.architectures import NetworkSettings
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding, EventSettings
-from seqrec.models.heads import Head, HeadSettings, NextItemSettings, SemanticIdSettings, build_head
+from seqrec.models.heads import Head, HeadSettings, NextItemSettings, SemanticIdSettings, Slate, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemTable
 from seqrec.models.losses import (
     FullSoftmax,
@@ -34,7 +34,9 @@ from seqrec.models.pooling import last
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.semantic import CodeTable, SemanticIdModel, SemanticIds, SemanticItemsSettings
 from seqrec.models.semantic.model import tokens
+from seqrec.models.slate_settings import SlateSettings
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.outcomes import OutcomeSettings
 from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
 from seqrec.settings import Settings, tag_of_kind
 
@@ -159,9 +161,15 @@ class SequenceModel(RankingModel):
         seen: ItemLists | None = None,
         in_parts: bool = True,
     ) -> Ranked:
-        """Ranks every item of the catalogue, as `RankingModel` and `seqrec.ranking.rank` say."""
+        """The lists of users, as `RankingModel` and `seqrec.ranking.rank` say."""
         vectors = self._in_parts(items, lengths, events) if in_parts else self.user_vectors(items, lengths, events)
-        return rank(DotScorer(vectors[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
+        return self._lists(vectors[:users], items[:users], k=k, targets=targets, seen=seen)
+
+    def _lists(
+        self, users: Tensor, histories: Tensor, *, k: int, targets: Tensor | None, seen: ItemLists | None
+    ) -> Ranked:
+        """The lists of users, from their vectors (users, D) and what they have done (users, L)."""
+        return rank(DotScorer(users, self.item_vectors()), k=k, targets=targets, seen=seen)
 
     def _in_parts(self, items: Tensor, lengths: Tensor, events: EventColumns) -> Tensor:
         """As `user_vectors`; rows come shortest first, so that parts of a batch also need less padding than it."""
@@ -314,6 +322,20 @@ def assemble(
     assert isinstance(settings.items, IdItemsSettings)
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
     events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
+    if isinstance(settings.head, SlateSettings):
+        from seqrec.models.slate import SlateModel
+
+        return SlateModel(items, backbone, Slate(settings.head), loss, events, settings.head)
+    if isinstance(settings.head, OutcomeSettings):
+        from seqrec.models.outcome import OutcomeModel
+
+        if not isinstance(loss, FullSoftmax):
+            raise UnsupportedError(
+                "the head `outcome` has a binary cross-entropy of its own",
+                where=f"model.loss.kind: {settings.loss.kind}",
+                do="leave `model.loss` out",
+            )
+        return OutcomeModel(items, backbone, head, events, settings.head)
     return SequenceModel(items, backbone, head, loss, events)
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from seqrec.errors import UnsupportedError
 from seqrec.models import AdaLoraSettings, RankingModel, build_head, build_loss, build_model
+from seqrec.outcomes import OutcomeSettings
 from seqrec.recipe.ids import check_catalogue, check_trained_on
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
@@ -71,7 +72,8 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         rows = trainer.strategy.shard_of(data.store.manifest.counts.items).own
     L.seed_everything(recipe.seed, verbose=False)
     model = build_recipe_model(recipe, data.store, total_steps=total_steps, table_rows=rows)
-    model.check_list(int(recipe.selection.metric.partition("@")[2]), where="selection.metric")
+    if recipe.selection.metric != "auc":
+        model.check_list(int(recipe.selection.metric.partition("@")[2]), where="selection.metric")
     module = SequenceRecommender(
         model,
         recipe.optimizer,
@@ -95,6 +97,7 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
         max_history=max_history,
         in_batch=in_batch,
         columns=recipe.model.columns,
+        outcomes=recipe.model.head if isinstance(recipe.model.head, OutcomeSettings) else None,
     )
 
 
@@ -169,6 +172,7 @@ def check_recipe(recipe: Recipe) -> None:
         "trainer.precision": _convert_precision_to_unified_args(recipe.trainer.get("precision")),
         "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
         "model.items.kind": recipe.model.items.kind,
+        "model.head.kind": recipe.model.head.kind,
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "model.backbone.quantize": getattr(recipe.model.backbone, "quantize", None),
         "optimizer.table_updates": recipe.optimizer.table_updates,
@@ -177,6 +181,12 @@ def check_recipe(recipe: Recipe) -> None:
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }
     check_combination(strategy, family_of(strategy), chosen)
+    if (recipe.model.head.kind == "outcome") != (recipe.selection.metric == "auc"):
+        raise UnsupportedError(
+            f"the head `{recipe.model.head.kind}` is not measured by it",
+            where=f"selection.metric: {recipe.selection.metric}",
+            do="take `auc` with the head `outcome`, and another metric with all others",
+        )
     if not isinstance(adapter, AdaLoraSettings):
         return
     if chosen["model.backbone.quantize"] is not None:

@@ -5,6 +5,7 @@ from seqrec.stream.datamodule import SequenceDataModule, TrainingLoader
 from seqrec.stream.evaluation_stream import EvaluatedUsers, EvaluationCounts, EvaluationStream, Histories
 from seqrec.stream.in_batch import chosen
 from seqrec.stream.long_histories import ChunksSettings, LatestSettings, LongHistories, SlidingSettings
+from seqrec.stream.outcome_stream import OutcomeBatch, OutcomeStream
 from seqrec.stream.settings import DataSettings
 from seqrec.stream.training_stream import Task, TrainingStream
 
@@ -18,6 +19,8 @@ __all__ = [
     "Histories",
     "LatestSettings",
     "LongHistories",
+    "OutcomeBatch",
+    "OutcomeStream",
     "Position",
     "SequenceDataModule",
     "SlidingSettings",

@@ -19,13 +19,17 @@ from seqrec.training.preemption import StopOnSignal
 from seqrec.training.rank_watch import is_collective_failure
 from seqrec.training.saving import Saver
 
-Metric = Literal["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@5", "mrr@10", "mrr@20"]
+Metric = Literal["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@5", "mrr@10", "mrr@20", "auc"]
 
 
 class SelectionSettings(Settings):
     """The `selection` section of a recipe."""
 
-    metric: Metric = Field("ndcg@10", description="Validation metric that decides, the higher the better.")
+    metric: Metric = Field(
+        "ndcg@10",
+        description="Validation metric that decides, the higher the better: `auc`, the mean of the outcomes, with the "
+        "head `outcome`, and another one with all other heads.",
+    )
     patience: int | None = Field(
         5, ge=1, description="Validations without a new best after which training stops; null: never."
     )

@@ -26,9 +26,12 @@ def test_all_recipes_are_found() -> None:
         "amazon-beauty-minilm-lora",
         "amazon-beauty-sampled",
         "amazon-beauty-semantic",
+        "amazon-beauty-slate",
         "demo",
         "deskdrop",
+        "deskdrop-outcome",
         "ml-100k",
+        "ml-100k-outcome",
         "ml-1m-causal",
     ]
 

@@ -28,6 +28,7 @@ SIZE = {"layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"backbone": SIZE | {"kind": "gpt2"}},
     "bert": {"backbone": SIZE | {"kind": "bert"}, "head": {"kind": "masked_item"}},
+    "slate": {"backbone": SIZE | {"kind": "gpt2"}, "head": {"kind": "slate"}},
     "hstu": {
         "backbone": SIZE | {"kind": "hstu", "time_bias": 16},
         "events": {"action_types": True, "time_gaps": 16},
@@ -35,12 +36,14 @@ MODELS: dict[str, dict[str, Any]] = {
     "gated_transformer": {"backbone": SIZE | {"kind": "gated_transformer"}},
     "gru": {"backbone": {"kind": "gru", "layers": 2, "width": 16, "dropout": 0.2}},
 }
+PLACES = 10  # of a slate
 # the norm of a tensor's difference, as it is and as a part of the whole gradient's norm
 BOUNDS = {"32-true": 1e-6, "64-true": 1e-12}
 # partitions and events of a step: one slot in stripes, six accumulated on any number of ranks, four that three ranks
 # cut into stripes; at 16 events a step there are fewer rows than stripes
 SIZES = {"stripes": (1, 256), "thin-stripes": (1, 16), "slots": (6, 256), "thin-slots": (4, 16)}
 NAMES = [f"{loss}-{m}-{size}-{p}" for loss in LOSSES for m in ("gpt2", "bert") for size in SIZES for p in BOUNDS]
+NAMES += [f"sampled-slate-{size}-64-true" for size in SIZES]  # what is its own is how many targets it counts
 NAMES += [f"full-{model}-thin-slots-64-true" for model in ("hstu", "gated_transformer", "gru")]
 
 
@@ -86,8 +89,15 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
     losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
-    (torch.stack(losses).sum() / sum(int((b.targets != 0).sum()) for b in slots)).backward()
+    places = PLACES if "slate" in values["model"].get("head", {}).values() else 1
+    (torch.stack(losses).sum() / sum(n_targets(b.targets, places) for b in slots)).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+
+
+def n_targets(targets: Tensor, places: int) -> int:
+    """Different items among the next ones of each position, by hand."""
+    rows = targets.tolist()
+    return sum(len({*row[at : at + places]} - {0}) for row in rows for at in range(len(row)) if row[at])
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

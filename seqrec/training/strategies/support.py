@@ -118,6 +118,20 @@ REFUSALS = (
         "leave it false, or train under `fsdp2`",
     ),
     Refusal(
+        ("fsdp2", "zero_3", "catalogue_parallel"),
+        "model.head.kind",
+        "slate",
+        "a search asks for the decoder and all items at each place, outside the passes that weights are gathered for",
+        "train under `ddp` or an earlier stage of ZeRO",
+    ),
+    Refusal(
+        ("fsdp2", "zero_3", "catalogue_parallel"),
+        "model.head.kind",
+        "outcome",
+        "ranks judge different numbers of batches, and would wait for each other to gather weights",
+        "train under `ddp` or an earlier stage of ZeRO",
+    ),
+    Refusal(
         _ZERO,
         "trainer.gradient_clip_algorithm",
         "value",
