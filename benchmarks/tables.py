@@ -30,6 +30,7 @@ from sections import (
     ranks,
     ranks_speed,
     saving,
+    search,
     shards,
     strategies,
     table_updates,
@@ -40,7 +41,7 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, adapters),
+    *(quality, search, adapters),
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
 from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
-from seqrec.models import ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, merged
+from seqrec.models import ItemTable, ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, merged
 from seqrec.store import Catalogue
 
 
@@ -74,6 +75,8 @@ def export_bundle(
     destination = Path(out)
     _refuse_existing(destination)
     _check(model, item_ids, popular, sample_histories, merge)
+    if settings.items.attributes:
+        model, settings = _with_finished_vectors(model, settings)
     catalogue = Catalogue.of_ids(item_ids)
     histories = [catalogue.encode(history).tolist() for history in sample_histories]
     expected = history_scores(model, histories, max_length=max_length)
@@ -99,6 +102,17 @@ def export_bundle(
         _refuse_existing(destination)
         folder.rename(destination)
     return destination
+
+
+def _with_finished_vectors(model: RankingModel, settings: ModelSettings) -> tuple[RankingModel, ModelSettings]:
+    """A copy whose item vectors hold what their attributes add, so that a bundle needs no catalogue beside it."""
+    assert isinstance(model.items, ItemTable)
+    vectors = model.items.vectors().detach()
+    model = copy.deepcopy(model)
+    assert isinstance(model.items, ItemTable)
+    model.items.weight.data = vectors
+    model.items.attributes = None
+    return model, settings.model_copy(update={"items": settings.items.model_copy(update={"attributes": []})})
 
 
 def _write_weights(

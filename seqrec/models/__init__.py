@@ -12,7 +12,7 @@ from seqrec.models.adapters import (
 )
 from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
-from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
+from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -32,6 +32,7 @@ from seqrec.models.losses import (
 )
 from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
+from seqrec.models.scores import CosineScoresSettings, DotScoresSettings
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
@@ -44,11 +45,14 @@ __all__ = [
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "CosineScoresSettings",
+    "DotScoresSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
     "GBceSettings",
     "IdItemsSettings",
+    "ItemAttributes",
     "ItemTable",
     "Items",
     "LoraSettings",

@@ -6,6 +6,7 @@ from copy import deepcopy
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from peft import PeftModel
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,9 +16,10 @@ from seqrec.errors import UnsupportedError
 from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.backbones import Backbone
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
-from seqrec.models.items import PAD, IdItemsSettings, ItemTable
+from seqrec.models.items import PAD, IdItemsSettings, ItemAttributes, ItemTable
 from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
 from seqrec.models.ranking_model import RankingModel
+from seqrec.models.scores import CosineScoresSettings, DotScoresSettings, ScoresSettings
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
 from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
 from seqrec.settings import Settings
@@ -34,6 +36,9 @@ class ModelSettings(Settings):
         default=None, description="PEFT adapter around the backbone; null trains the backbone itself, or nothing of it."
     )
     head: HeadSettings = Field(default_factory=NextItemSettings, description="What is predicted.")
+    scores: ScoresSettings = Field(
+        default_factory=DotScoresSettings, description="How the backbone's vector and an item's make a score."
+    )
     loss: LossSettings = Field(default_factory=FullSoftmaxSettings, description="Loss over the catalogue.")
 
 
@@ -47,22 +52,26 @@ class SequenceModel(RankingModel):
         backbone: over vectors of its own width; a linear map each way joins other widths.
         head: what is asked of the backbone.
         loss: over the catalogue.
+        temperature: that cosines are divided by to make scores; None for inner products.
     """
 
     items: ItemTable
 
-    def __init__(self, items: ItemTable, backbone: Backbone, head: Head, loss: Loss):
+    def __init__(
+        self, items: ItemTable, backbone: Backbone, head: Head, loss: Loss, *, temperature: float | None = None
+    ):
         super().__init__()
         self.items = items
         self.backbone = backbone
         self.head = head
         self.loss = loss
+        self.temperature = temperature
         same = items.width == backbone.width
         self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Hidden vectors at every position, in the space of the item table.
+        """Hidden vectors at every position, whose products with `item_vectors` are scores.
 
         Args:
             inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
@@ -71,7 +80,9 @@ class SequenceModel(RankingModel):
             float (B, L, D); what stands at padding must not be read.
         """
         hidden: Tensor = self.project_out(self.backbone(self.project_in(self.items(inputs)), lengths))
-        return hidden
+        if self.temperature is None:
+            return hidden
+        return F.normalize(hidden.to(self.items.weight.dtype), dim=-1) / self.temperature
 
     def training_loss(
         self,
@@ -88,7 +99,7 @@ class SequenceModel(RankingModel):
         if places is None:
             (places,) = torch.where(targets.flatten() != PAD)
         hidden, targets = hidden.flatten(0, 1).index_select(0, places), targets.flatten().index_select(0, places)
-        loss: Tensor = self.loss(hidden, targets, self.items.weight, negatives)
+        loss: Tensor = self.loss(hidden, targets, self.item_vectors(), negatives)
         return loss
 
     def use_row_gradients(self) -> None:
@@ -103,6 +114,12 @@ class SequenceModel(RankingModel):
                 "to leave out",
                 where="optimizer.table_updates",
                 do="set it to `all`, or choose a sampled loss, as `model.loss.kind: sampled_softmax`",
+            )
+        if self.temperature is not None or self.items.attributes is not None:
+            raise UnsupportedError(
+                "vectors that are made of the item table give every row of it a gradient",
+                where="optimizer.table_updates",
+                do="set it to `all`, or take `model.scores.kind: dot` and no `model.items.attributes`",
             )
         self.items.row_gradients = self.loss.row_gradients = True
 
@@ -125,7 +142,7 @@ class SequenceModel(RankingModel):
         return rank(DotScorer(torch.cat(vectors)[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
 
     def user_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Vectors whose product with the item table scores what comes next.
+        """Vectors whose products with `item_vectors` score what comes next.
 
         Args:
             items: int64 (B, L), histories, PAD beyond ``lengths``; L at most `max_history`.
@@ -139,7 +156,8 @@ class SequenceModel(RankingModel):
 
     def item_vectors(self) -> Tensor:
         """float (N, D): row i - 1 scores item i."""
-        return self.items.weight
+        vectors = self.items.vectors()
+        return vectors if self.temperature is None else F.normalize(vectors, dim=-1)
 
     def max_history(self, max_length: int) -> int:
         """Most events of a history that fit beside what the head itself adds."""
@@ -153,7 +171,13 @@ def _rows_of_a_pass(items: Tensor) -> int:
 
 
 def build_model(
-    settings: ModelSettings, *, n_items: int, max_length: int, total_steps: int, table_rows: slice | None = None
+    settings: ModelSettings,
+    *,
+    n_items: int,
+    max_length: int,
+    total_steps: int,
+    attributes: ItemAttributes | None = None,
+    table_rows: slice | None = None,
 ) -> RankingModel:
     """The model that a recipe describes, with fresh weights where they are not pretrained.
 
@@ -162,6 +186,7 @@ def build_model(
         n_items: catalogue size N.
         max_length: positions that the longest input takes.
         total_steps: optimizer steps of the whole training, for adapters with a schedule.
+        attributes: what the catalogue says of items, where the settings ask for some of it.
         table_rows: rows of the item table to make, where others are to lie elsewhere; None for all.
     Raises:
         UnsupportedError: the head and the backbone see in different directions.
@@ -183,16 +208,22 @@ def build_model(
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
-    return assemble(settings, backbone, n_items=n_items, table_rows=table_rows)
+    return assemble(settings, backbone, n_items=n_items, attributes=attributes, table_rows=table_rows)
 
 
 def assemble(
-    settings: ModelSettings, backbone: Backbone, *, n_items: int, table_rows: slice | None = None
+    settings: ModelSettings,
+    backbone: Backbone,
+    *,
+    n_items: int,
+    attributes: ItemAttributes | None = None,
+    table_rows: slice | None = None,
 ) -> RankingModel:
     """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
     head = build_head(settings.head)
-    items = ItemTable(n_items, settings.items, with_mask=head.with_mask, rows=table_rows)
-    return SequenceModel(items, backbone, head, build_loss(settings.loss))
+    items = ItemTable(n_items, settings.items, with_mask=head.with_mask, attributes=attributes, rows=table_rows)
+    temperature = settings.scores.temperature if isinstance(settings.scores, CosineScoresSettings) else None
+    return SequenceModel(items, backbone, head, build_loss(settings.loss), temperature=temperature)
 
 
 def merged(model: RankingModel) -> PreTrainedModel:

@@ -14,9 +14,10 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 
 from seqrec.errors import BackboneError, RecipeError, nearest
 from seqrec.models.backbones import usable_positions
+from seqrec.models.smoothed_gpt2 import SmoothedGpt2Config
 from seqrec.settings import Settings
 
-Architecture = Literal["gpt2", "bert", "llama"]
+Architecture = Literal["gpt2", "smoothed_gpt2", "bert", "llama"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
 
 # field of the settings → argument of the Hugging Face config, of which `inner` goes by another name in GPT-2
@@ -26,6 +27,7 @@ _CONFIG_NAMES = {
     "width": "hidden_size",
     "inner": "intermediate_size",
 }
+_GPT2_KINDS = ("gpt2", SmoothedGpt2Config.model_type)
 _GPT2_INNER = "n_inner"
 # GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
 _GPT2_DEFAULTS = {"activation_function": "gelu_pytorch_tanh"}
@@ -133,7 +135,7 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
             do="change `heads` or `width`",
         )
     plain = AutoConfig.for_model(settings.kind)
-    names = _CONFIG_NAMES | ({"inner": _GPT2_INNER} if settings.kind == "gpt2" else {})
+    names = _CONFIG_NAMES | ({"inner": _GPT2_INNER} if settings.kind in _GPT2_KINDS else {})
     sizes = {argument: getattr(settings, field) for field, argument in names.items()}
     own = sizes | {
         names["inner"]: settings.inner or 4 * settings.width,
@@ -146,7 +148,7 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
     own |= {name: settings.dropout for name in _DROPOUT_NAMES if hasattr(plain, name)}
     aliases: dict[str, str] = plain.attribute_map
     _check_further(settings, known=set(plain.to_dict()), set_already={aliases.get(name, name) for name in own})
-    defaults = _GPT2_DEFAULTS if settings.kind == "gpt2" else {}
+    defaults = _GPT2_DEFAULTS if settings.kind in _GPT2_KINDS else {}
     return AutoConfig.for_model(settings.kind, **own, **(defaults | settings.config))
 
 

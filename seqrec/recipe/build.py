@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import AdaLoraSettings, RankingModel, build_head, build_loss, build_model
+from seqrec.models import AdaLoraSettings, ItemAttributes, RankingModel, build_head, build_loss, build_model
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
@@ -98,8 +98,17 @@ def build_recipe_model(
         n_items=store.manifest.counts.items,
         max_length=recipe.data.max_length,
         total_steps=total_steps,
+        attributes=_item_attributes(recipe, store),
         table_rows=table_rows,
     )
+
+
+def _item_attributes(recipe: Recipe, store: SequenceStore) -> ItemAttributes | None:
+    columns = recipe.model.items.attributes
+    if not columns:
+        return None
+    values, offsets, n_values = store.catalogue.values_of(columns)
+    return ItemAttributes(torch.from_numpy(values), torch.from_numpy(offsets), n_values)
 
 
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
@@ -116,6 +125,8 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
         **recipe.trainer,
         **place(recipe.trainer),
     }
+    if recipe.data.split.kind == "leave_one_out" and recipe.data.split.refit:
+        arguments["limit_val_batches"] = 0
     if arguments["enable_progress_bar"]:
         callbacks.append(_Bar(leave=True))
     arguments["strategy"] = build_strategy(arguments.get("strategy", "auto"))
@@ -156,6 +167,8 @@ def check_recipe(recipe: Recipe) -> None:
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
+        "model.items.attributes": ", ".join(recipe.model.items.attributes) or None,
+        "model.loss.label_smoothing": str(getattr(recipe.model.loss, "label_smoothing", 0.0) or "") or None,
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }
     check_combination(strategy, family_of(strategy), chosen)

