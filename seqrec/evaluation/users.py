@@ -19,6 +19,7 @@ def rank_users(model: RankingModel, batch: EvaluationBatch, *, k: int, in_parts:
     return model.rank(
         batch.items,
         batch.lengths,
+        batch.events,
         k=k,
         users=len(batch.rows),
         targets=batch.targets,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from seqrec.export.histories import Encoded
 from seqrec.models import PAD, RankingModel
 
 TOLERANCE = 1e-5
@@ -25,7 +26,7 @@ def evaluating(model: RankingModel) -> Iterator[None]:
         model.train(training)
 
 
-def history_scores(model: RankingModel, histories: Sequence[Sequence[int]], *, max_length: int) -> Tensor:
+def history_scores(model: RankingModel, histories: Sequence[Encoded], *, max_length: int) -> Tensor:
     """Scores of items after each history, one history at a time, so that no batch changes last bits.
 
     A list as long as the model makes it is asked for. Items that it leaves out stand at the score of its last one,
@@ -33,17 +34,18 @@ def history_scores(model: RankingModel, histories: Sequence[Sequence[int]], *, m
 
     Args:
         model: on any device.
-        histories: S non-empty sequences of items 1..N, oldest first; the latest that fit are used.
+        histories: S non-empty ones; their latest events that fit are used.
         max_length: positions that an input takes.
     Returns:
         float32 (S, N) on the CPU.
     """
-    most, k = model.max_history(max_length), model.list_limit or model.n_items
+    device, most, k = model.device, model.max_history(max_length), model.list_limit or model.n_items
     rows = []
     with evaluating(model):
         for history in histories:
-            items = torch.tensor(history[-most:], device=model.device).unsqueeze(0)
-            ranked = model.rank(items, torch.tensor([items.shape[1]], device=model.device), k=k)
+            items, events = history.items[-most:], history.events.each(lambda column: column[-most:])
+            row = (items.unsqueeze(0).to(device), torch.tensor([len(items)], device=device))
+            ranked = model.rank(*row, events.each(lambda column: column.unsqueeze(0).to(device)), k=k)
             listed = ranked.top_items[0] > PAD
             found, scores = ranked.top_items[0, listed], ranked.top_scores[0, listed]
             rows.append(scores.min().repeat(model.n_items).scatter(0, found - 1, scores).cpu())

@@ -11,7 +11,8 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
+from seqrec.models.events import EventEmbedding, EventSettings
+from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Query, build_head
 from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -47,6 +48,8 @@ __all__ = [
     "ConfiguredBackboneSettings",
     "CosineScoresSettings",
     "DotScoresSettings",
+    "EventEmbedding",
+    "EventSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
@@ -67,6 +70,7 @@ __all__ = [
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "Query",
     "RankingModel",
     "SampledLoss",
     "SampledSoftmax",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from seqrec.errors import UnsupportedError
+from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
 from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.backbones import Backbone
+from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import Head, HeadSettings, NextItemSettings, build_head
 from seqrec.models.items import PAD, IdItemsSettings, ItemAttributes, ItemTable
 from seqrec.models.losses import FullSoftmaxSettings, Loss, LossSettings, Negatives, SampledLoss, build_loss
@@ -31,6 +34,9 @@ class ModelSettings(Settings):
     """The `model` section of a recipe."""
 
     items: IdItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
+    events: EventSettings = Field(
+        default_factory=EventSettings, description="What of an event is added to the vector of its item."
+    )
     backbone: BackboneSettings = Field(description="The sequence model.")
     adapter: AdapterSettings | None = Field(
         default=None, description="PEFT adapter around the backbone; null trains the backbone itself, or nothing of it."
@@ -40,6 +46,12 @@ class ModelSettings(Settings):
         default_factory=DotScoresSettings, description="How the backbone's vector and an item's make a score."
     )
     loss: LossSettings = Field(default_factory=FullSoftmaxSettings, description="Loss over the catalogue.")
+
+    @property
+    def columns(self) -> dict[ColumnName, str]:
+        """What is asked of events beside their items, each with the recipe field that asks for it."""
+        of_head: dict[ColumnName, str] = dict.fromkeys(build_head(self.head).columns, "model.head")
+        return of_head | self.events.columns
 
 
 class SequenceModel(RankingModel):
@@ -52,16 +64,25 @@ class SequenceModel(RankingModel):
         backbone: over vectors of its own width; a linear map each way joins other widths.
         head: what is asked of the backbone.
         loss: over the catalogue.
+        events: adds what else is known of events.
         temperature: that cosines are divided by to make scores; None for inner products.
     """
 
     items: ItemTable
 
     def __init__(
-        self, items: ItemTable, backbone: Backbone, head: Head, loss: Loss, *, temperature: float | None = None
+        self,
+        items: ItemTable,
+        backbone: Backbone,
+        head: Head,
+        loss: Loss,
+        events: EventEmbedding,
+        *,
+        temperature: float | None = None,
     ):
         super().__init__()
         self.items = items
+        self.events = events
         self.backbone = backbone
         self.head = head
         self.loss = loss
@@ -69,17 +90,22 @@ class SequenceModel(RankingModel):
         same = items.width == backbone.width
         self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
+        self.columns = events.columns
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """Hidden vectors at every position, whose products with `item_vectors` are scores.
 
         Args:
             inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
             lengths: int64 (B,), 1..L.
+            events: columns (B, L) beside ``inputs``, at least those of `columns`.
         Returns:
             float (B, L, D); what stands at padding must not be read.
+        Raises:
+            ValueError: a column that the model reads is not there.
         """
-        hidden: Tensor = self.project_out(self.backbone(self.project_in(self.items(inputs)), lengths))
+        vectors = self.events(self.items(inputs), events.of(self.columns))
+        hidden: Tensor = self.project_out(self.backbone(self.project_in(vectors), lengths))
         if self.temperature is None:
             return hidden
         return F.normalize(hidden.to(self.items.weight.dtype), dim=-1) / self.temperature
@@ -89,13 +115,14 @@ class SequenceModel(RankingModel):
         inputs: Tensor,
         lengths: Tensor,
         targets: Tensor,
+        events: EventColumns = NO_COLUMNS,
         negatives: Negatives | None = None,
         dropout_keys: Tensor | None = None,
         places: Tensor | None = None,
     ) -> Tensor:
         """As `RankingModel` says."""
         self.backbone.dropout_keys.rows = dropout_keys
-        hidden = self.forward(inputs, lengths)  # a strategy's hooks are around this method, not around `forward`
+        hidden = self.forward(inputs, lengths, events)  # a strategy's hooks are around this method, not `forward`
         if places is None:
             (places,) = torch.where(targets.flatten() != PAD)
         hidden, targets = hidden.flatten(0, 1).index_select(0, places), targets.flatten().index_select(0, places)
@@ -127,6 +154,7 @@ class SequenceModel(RankingModel):
         self,
         items: Tensor,
         lengths: Tensor,
+        events: EventColumns = NO_COLUMNS,
         *,
         k: int,
         users: int | None = None,
@@ -135,23 +163,31 @@ class SequenceModel(RankingModel):
         in_parts: bool = True,
     ) -> Ranked:
         """Ranks every item of the catalogue, as `RankingModel` and `seqrec.ranking.rank` say."""
-        rows = _rows_of_a_pass(items) if in_parts else len(items)
-        # rows come shortest first, so that parts of a batch also need less padding than the whole
-        parts = zip(torch.split(items, rows), torch.split(lengths, rows), strict=True)
-        vectors = [self.user_vectors(part[:, : int(own.max())] if in_parts else part, own) for part, own in parts]
-        return rank(DotScorer(torch.cat(vectors)[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
+        vectors = self._in_parts(items, lengths, events) if in_parts else self.user_vectors(items, lengths, events)
+        return rank(DotScorer(vectors[:users], self.item_vectors()), k=k, targets=targets, seen=seen)
 
-    def user_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def _in_parts(self, items: Tensor, lengths: Tensor, events: EventColumns) -> Tensor:
+        """As `user_vectors`; rows come shortest first, so that parts of a batch also need less padding than it."""
+        step = _rows_of_a_pass(items)
+        vectors = []
+        for first in range(0, len(items), step):
+            own = lengths[first : first + step]
+            part = partial(_part, rows=slice(first, first + step), length=int(own.max()))
+            vectors.append(self.user_vectors(part(items), own, events.each(part)))
+        return torch.cat(vectors)
+
+    def user_vectors(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """Vectors whose products with `item_vectors` score what comes next.
 
         Args:
             items: int64 (B, L), histories, PAD beyond ``lengths``; L at most `max_history`.
             lengths: int64 (B,), 1..L.
+            events: columns (B, L) beside ``items``, at least those of `columns`.
         Returns:
             float (B, D).
         """
-        inputs, lengths = self.head.query(items, lengths)
-        hidden = self.forward(inputs, lengths)  # as in `training_loss`
+        inputs, lengths, events = self.head.query(items, lengths, events)
+        hidden = self.forward(inputs, lengths, events)  # as in `training_loss`
         return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
     def item_vectors(self) -> Tensor:
@@ -162,6 +198,10 @@ class SequenceModel(RankingModel):
     def max_history(self, max_length: int) -> int:
         """Most events of a history that fit beside what the head itself adds."""
         return max_length - int(self.head.with_mask)
+
+
+def _part(column: Tensor, *, rows: slice, length: int) -> Tensor:
+    return column[rows, :length]
 
 
 def _rows_of_a_pass(items: Tensor) -> int:
@@ -176,6 +216,7 @@ def build_model(
     n_items: int,
     max_length: int,
     total_steps: int,
+    actions: Sequence[str] = (),
     attributes: ItemAttributes | None = None,
     table_rows: slice | None = None,
 ) -> RankingModel:
@@ -186,6 +227,7 @@ def build_model(
         n_items: catalogue size N.
         max_length: positions that the longest input takes.
         total_steps: optimizer steps of the whole training, for adapters with a schedule.
+        actions: names of the store's action types, in the order of their codes.
         attributes: what the catalogue says of items, where the settings ask for some of it.
         table_rows: rows of the item table to make, where others are to lie elsewhere; None for all.
     Raises:
@@ -208,7 +250,9 @@ def build_model(
             where="model.head",
             do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
         )
-    return assemble(settings, backbone, n_items=n_items, attributes=attributes, table_rows=table_rows)
+    return assemble(
+        settings, backbone, n_items=n_items, n_actions=len(actions), attributes=attributes, table_rows=table_rows
+    )
 
 
 def assemble(
@@ -216,14 +260,16 @@ def assemble(
     backbone: Backbone,
     *,
     n_items: int,
+    n_actions: int,
     attributes: ItemAttributes | None = None,
     table_rows: slice | None = None,
 ) -> RankingModel:
     """The model around a backbone that is there, with fresh weights in all else; arguments as in `build_model`."""
     head = build_head(settings.head)
     items = ItemTable(n_items, settings.items, with_mask=head.with_mask, attributes=attributes, rows=table_rows)
+    events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
     temperature = settings.scores.temperature if isinstance(settings.scores, CosineScoresSettings) else None
-    return SequenceModel(items, backbone, head, build_loss(settings.loss), temperature=temperature)
+    return SequenceModel(items, backbone, head, build_loss(settings.loss), events, temperature=temperature)
 
 
 def merged(model: RankingModel) -> PreTrainedModel:

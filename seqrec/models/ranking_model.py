@@ -10,8 +10,10 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from seqrec.errors import UnsupportedError
+from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
 from seqrec.models.adapters import orthogonality_penalty
 from seqrec.models.backbones import Backbone
+from seqrec.models.heads import Query
 from seqrec.models.items import Items
 from seqrec.models.losses import Loss, Negatives
 from seqrec.ranking import ItemLists, Ranked
@@ -34,6 +36,7 @@ class RankingModel(nn.Module, ABC):
         items: the trainable table that items are looked up in, counted apart from the other parameters.
         backbone: the sequence model.
         loss: what it is trained by; says which negatives a step draws.
+        columns: what it reads of events beside their items.
         list_limit: items of the longest list; None where the whole catalogue is ranked. An item beyond a list that is
             generated has no rank: it counts as missed.
     """
@@ -41,6 +44,7 @@ class RankingModel(nn.Module, ABC):
     items: Items
     backbone: Backbone
     loss: Loss
+    columns: tuple[ColumnName, ...] = ()
     list_limit: int | None = None
 
     @property
@@ -59,6 +63,7 @@ class RankingModel(nn.Module, ABC):
         inputs: Tensor,
         lengths: Tensor,
         targets: Tensor,
+        events: EventColumns = NO_COLUMNS,
         negatives: Negatives | None = None,
         dropout_keys: Tensor | None = None,
         places: Tensor | None = None,
@@ -79,6 +84,7 @@ class RankingModel(nn.Module, ABC):
         self,
         items: Tensor,
         lengths: Tensor,
+        events: EventColumns = NO_COLUMNS,
         *,
         k: int,
         users: int | None = None,
@@ -91,6 +97,7 @@ class RankingModel(nn.Module, ABC):
         Args:
             items: int64 (B, L), histories, PAD beyond ``lengths``; L at most `max_history`.
             lengths: int64 (B,), 1..L.
+            events: columns (B, L) beside ``items``, at least those of `columns`.
             k: length of the lists, which `check_list` allows.
             users: rows that are users, where the last ones only fill a shape; None for all.
             targets: int64 (users,), 1..N; None to recommend only.
@@ -99,6 +106,11 @@ class RankingModel(nn.Module, ABC):
         Raises:
             MetricError: a score is NaN.
         """
+
+    def filler(self, device: torch.device) -> Query:
+        """A history for `rank` on a rank without one, which must meet the others in a forward pass."""
+        one = torch.ones(1, 1, dtype=torch.long, device=device)
+        return Query(one, one[0], EventColumns.blank(self.columns, (1, 1), device))
 
     @abstractmethod
     def max_history(self, max_length: int) -> int:

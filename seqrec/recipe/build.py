@@ -86,7 +86,14 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
     settings = recipe.data.model_copy(update=changes)
     max_history = settings.max_length - int(head.with_mask)
     in_batch = 0 if negatives is None else negatives.in_batch
-    return SequenceDataModule(settings, head, seed=recipe.seed, max_history=max_history, in_batch=in_batch)
+    return SequenceDataModule(
+        settings,
+        head,
+        seed=recipe.seed,
+        max_history=max_history,
+        in_batch=in_batch,
+        columns=recipe.model.columns,
+    )
 
 
 def build_recipe_model(
@@ -98,6 +105,7 @@ def build_recipe_model(
         n_items=store.manifest.counts.items,
         max_length=recipe.data.max_length,
         total_steps=total_steps,
+        actions=store.manifest.actions,
         attributes=_item_attributes(recipe, store),
         table_rows=table_rows,
     )

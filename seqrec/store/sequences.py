@@ -19,6 +19,7 @@ class Sequences:
         items: int32 (events,), 1..N.
         timestamps: int64 (events,) µs since 1970 UTC, or None where the store has no times or they were not read.
         actions: int8 (events,), codes into ``manifest.actions``, or None likewise.
+        values: float32 (events,), NaN where an event has none, or None likewise.
     """
 
     rows: npt.NDArray[np.int64]
@@ -26,6 +27,7 @@ class Sequences:
     items: npt.NDArray[np.int32]
     timestamps: npt.NDArray[np.int64] | None = None
     actions: npt.NDArray[np.int8] | None = None
+    values: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,6 +59,7 @@ def from_table(table: pa.Table, rows: npt.NDArray[np.int64]) -> Sequences:
         items=items.flatten().to_numpy(),
         timestamps=values("timestamps"),  # type: ignore[arg-type]
         actions=values("actions"),  # type: ignore[arg-type]
+        values=values("values"),  # type: ignore[arg-type]
     )
 
 

@@ -82,8 +82,11 @@ class SequenceStore:
         return units
 
     def read(self, *units: Unit, columns: Sequence[str] = ("items",)) -> Sequences:
-        """The sequences of units of one shard, in their order; ``columns`` among `items`, `timestamps`, `actions`.
+        """The sequences of units of one shard, in their order.
 
+        Args:
+            units: those of one shard.
+            columns: of `items`, `timestamps`, `actions`, `values`.
         Raises:
             StoreError: the shard is damaged, or a row holds an item that the catalogue does not.
         """
@@ -127,12 +130,20 @@ class SequenceStore:
         Raises:
             UnknownIdError: a user is not in the store.
         """
+        return {user_id: row["items"] for user_id, row in self.rows_of(user_ids, ("items",)).items()}
+
+    def rows_of(self, user_ids: Iterable[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The named columns of each named user: lists with an entry an event, as they are in the store.
+
+        Raises:
+            UnknownIdError: a user is not in the store.
+        """
         wanted = list(dict.fromkeys(user_ids))
-        found: dict[str, list[int]] = {}
+        found: dict[str, dict[str, Any]] = {}
         for unit in self.units:
-            table = self.read_table(unit, columns=["user_id", "items"])
+            table = self.read_table(unit, columns=["user_id", *columns])
             table = table.filter(pc.is_in(table.column("user_id"), value_set=pa.array(wanted, pa.string())))
-            found |= dict(zip(table.column("user_id").to_pylist(), table.column("items").to_pylist(), strict=True))
+            found |= {row.pop("user_id"): row for row in table.to_pylist()}
         missing = [user_id for user_id in wanted if user_id not in found]
         if missing:
             raise UnknownIdError(

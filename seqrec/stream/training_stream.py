@@ -16,11 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from seqrec.event_columns import EventColumns
 from seqrec.store.split import Split
 from seqrec.store.store import SequenceStore, Unit
 from seqrec.stream.ahead import Workers, ahead
 from seqrec.stream.batches import Position, TrainingBatch
 from seqrec.stream.collate import pad
+from seqrec.stream.columns import pad_columns
 from seqrec.stream.fixed_shapes import FixedShapes
 from seqrec.stream.in_batch import offered
 from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
@@ -43,8 +45,10 @@ class Task(Protocol):
 
     extra_events: int
 
-    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs (B, L), their lengths (B,) and targets (B, L) of right-padded sequences."""
+    def pairs(
+        self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns
+    ) -> tuple[Tensor, Tensor, Tensor, EventColumns]:
+        """Inputs (B, L), their lengths (B,), targets (B, L) and the inputs' columns, of right-padded sequences."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class TrainingStream:
         task: makes inputs and targets; called from several threads.
         seed: of the order and of what the task draws.
         in_batch: targets that a step takes as its negatives.
+        columns: what batches carry of the events beside their items.
 
     Attributes:
         n_steps: steps of an epoch.
@@ -90,7 +95,15 @@ class TrainingStream:
     """
 
     def __init__(
-        self, store: SequenceStore, split: Split, settings: DataSettings, task: Task, *, seed: int, in_batch: int = 0
+        self,
+        store: SequenceStore,
+        split: Split,
+        settings: DataSettings,
+        task: Task,
+        *,
+        seed: int,
+        in_batch: int = 0,
+        columns: Sequence[str] = (),
     ):
         self._store = store
         self._split = split
@@ -98,7 +111,8 @@ class TrainingStream:
         self._task = task
         self._seed = seed
         self._in_batch = in_batch
-        self._rule = TrainableRule(split, settings, task.extra_events)
+        self._columns = columns
+        self._rule = TrainableRule(split, settings, task.extra_events, columns)
         self._unit_rows, self._unit_tokens, self._histogram = self._count()
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
@@ -219,7 +233,8 @@ class TrainingStream:
         return workers.submit(self._read_window, order, partition, number, read)
 
     def _read_units(self, units: Sequence[Unit]) -> TrainableRows:
-        return self._rule(self._store.read(*units, columns=self._split.columns))
+        columns = tuple(dict.fromkeys((*self._split.columns, *self._columns)))
+        return self._rule(self._store.read(*units, columns=columns))
 
     def _read_window(
         self, order: EpochPlan, partition: int, number: int, read: list[Future[TrainableRows]]
@@ -239,7 +254,7 @@ class TrainingStream:
 
     def _make_step(self, position: Position, parts: Sequence[tuple[Share, _Reading]]) -> list[TrainingBatch]:
         batches = [self._make(position, part, reading) for part, reading in parts]
-        batches += [_filler(position)] * (self.micro_batches - len(batches))
+        batches += [self._filler(position)] * (self.micro_batches - len(batches))
         if self._shapes is not None:
             batches = [self._shapes.training(batch) for batch in batches]
         targets = sum(int(torch.count_nonzero(batch.targets)) for batch in batches)
@@ -268,11 +283,18 @@ class TrainingStream:
         chosen = slice(begin + some.start, begin + some.stop)
         rows, keys = window.rows[chosen], window.keys[chosen]
         if not len(keys):
-            return _filler(position)
+            return self._filler(position)
         items = pad(rows.items, rows.starts, rows.lengths)
-        pairs = self._task.pairs(items, torch.from_numpy(rows.lengths), keys)
+        events = pad_columns(rows.columns, rows.starts, rows.lengths)
+        pairs = self._task.pairs(items, torch.from_numpy(rows.lengths), keys, events)
         named = torch.from_numpy(rows_of(rows.ids)), torch.from_numpy(keys.view(np.int64))
         return TrainingBatch(*pairs, *named, 0, 0, position, 0, position)
+
+    def _filler(self, position: Position) -> TrainingBatch:
+        """A row without a target, so that a rank without rows still meets the others in their collectives."""
+        one, none = torch.ones(1, 1, dtype=torch.long), torch.empty(0, dtype=torch.long)
+        events = EventColumns.blank(self._columns, (1, 1))
+        return TrainingBatch(one, one[0], torch.zeros_like(one), events, none, none, 0, 0, position, 0, position)
 
     def _fixed_shapes(self) -> FixedShapes | None:
         if self._settings.length_buckets is None:
@@ -304,10 +326,3 @@ def _at_once(units: Sequence[Unit]) -> Iterator[tuple[Unit, ...]]:
     for _, of_shard in groupby(units, key=attrgetter("shard")):
         some = tuple(of_shard)
         yield from (some[start : start + _READ_AT_ONCE] for start in range(0, len(some), _READ_AT_ONCE))
-
-
-def _filler(position: Position) -> TrainingBatch:
-    """A row without a target, so that a rank without rows still meets the others in their collectives."""
-    one = torch.ones(1, 1, dtype=torch.long)
-    none = torch.empty(0, dtype=torch.long)
-    return TrainingBatch(one, one[0], torch.zeros_like(one), none, none, 0, 0, position, 0, position)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from seqrec.errors import RunError
 from seqrec.models import RankingModel
 from seqrec.training.collectives import from_first_rank
+from seqrec.training.plain_values import plain_values_only
 
 PREFIX = "model."  # of the RankingModel inside the LightningModule
 
@@ -47,15 +47,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         RunError: the file is damaged, or holds more than plain values and tensors.
     """
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise RunError(
-            "cannot read the checkpoint",
-            where=str(path),
-            reason=str(error).splitlines()[0],
-            do="delete it to resume from another one, or start over with `--fresh`",
-        ) from error
+    with plain_values_only(Path(path)):
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu")
+        except (RuntimeError, EOFError, OSError) as error:
+            raise RunError(
+                "cannot read the checkpoint",
+                where=str(path),
+                reason=str(error).splitlines()[0],
+                do="delete it to resume from another one, or start over with `--fresh`",
+            ) from error
     return checkpoint
 
 

@@ -129,7 +129,7 @@ class SequenceRecommender(L.LightningModule):
                 table = self.model.items.weight
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
         summed = self.model.training_loss(
-            batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys, batch.places
+            batch.inputs, batch.lengths, batch.targets, batch.events, self._negatives, batch.keys, batch.places
         )
         targets, stops = self._step_sums.wait()
         loss = summed * (loss_factor(self.trainer) / targets)
@@ -158,8 +158,7 @@ class SequenceRecommender(L.LightningModule):
             assert ranked.target_rank is not None  # there are targets
             self.ranks.update(ranked.target_rank)
         elif gathers:
-            one = torch.ones(1, 1, dtype=torch.long, device=self.device)
-            self.model.rank(one, one[0], k=1, users=0, in_parts=False)
+            self.model.rank(*self.model.filler(self.device), k=1, users=0, in_parts=False)
 
     def on_validation_epoch_end(self) -> None:
         metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}

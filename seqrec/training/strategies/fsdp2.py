@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from lightning.pytorch.strategies import ModelParallelStrategy
-from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -28,6 +27,8 @@ from torch.distributed.fsdp import (
 
 from seqrec.models import RankingModel, SequenceModel
 from seqrec.training.checkpoints import check_missing
+from seqrec.training.plain_values import ShardReader, plain_values_only
+from seqrec.training.states import SHARDED_META
 
 
 class Fsdp2Strategy(ModelParallelStrategy):
@@ -66,23 +67,26 @@ class Fsdp2Strategy(ModelParallelStrategy):
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Lightning's asks for every weight of the model, but frozen ones of a pretrained source are not saved."""
         path = Path(self.broadcast(checkpoint_path))
-        if not path.is_dir():
-            return super().load_checkpoint(path, weights_only)
+        with plain_values_only(path):
+            return self._load_shards(path) if path.is_dir() else super().load_checkpoint(path, weights_only)
+
+    def _load_shards(self, path: Path) -> dict[str, Any]:
         assert self.model is not None
-        saved = FileSystemReader(path).read_metadata().state_dict_metadata
+        reader = ShardReader(path)
+        saved = reader.metadata.state_dict_metadata
         weights = {k: v for k, v in get_model_state_dict(self.model).items() if f"state_dict.{k}" in saved}
-        dcp.load({"state_dict": weights}, checkpoint_id=path)  # type: ignore[attr-defined]
+        dcp.load({"state_dict": weights}, storage_reader=reader)  # type: ignore[attr-defined]
         assert self.lightning_module is not None
         check_missing(weights, self.lightning_module)
         self.model.load_state_dict(weights, strict=False)
         for number, optimizer in enumerate(self.optimizers):
             state = {f"optimizer_{number}": get_optimizer_state_dict(self.model, optimizer)}
-            dcp.load(state, checkpoint_id=path)  # type: ignore[attr-defined]
+            dcp.load(state, storage_reader=reader)  # type: ignore[attr-defined]
             options = StateDictOptions(cpu_offload=True)
             set_optimizer_state_dict(
                 self.model, optimizer, optim_state_dict=state[f"optimizer_{number}"], options=options
             )
-        values: dict[str, Any] = torch.load(path / "meta.pt", map_location="cpu", weights_only=True)
+        values: dict[str, Any] = torch.load(path / SHARDED_META, map_location="cpu")
         return values
 
     def _block_policy(self) -> MixedPrecisionPolicy:

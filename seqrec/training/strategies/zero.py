@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,6 +12,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 
 from seqrec.models import SequenceModel
+from seqrec.training.plain_values import plain_values_only, zero_classes
 
 
 class ZeroStrategy(DeepSpeedStrategy):
@@ -55,6 +57,11 @@ class ZeroStrategy(DeepSpeedStrategy):
     def root_device(self) -> torch.device:
         device = super().root_device
         return torch.device("cpu", 0) if device.type == "cpu" else device  # DeepSpeed asks for its index
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """DeepSpeed asks torch to unpickle whatever its files hold."""
+        with plain_values_only(Path(checkpoint_path), *zero_classes()):
+            return super().load_checkpoint(checkpoint_path, weights_only)
 
     def setup(self, trainer: L.Trainer) -> None:
         """Stage 3 gathers a module's own weights only; the item table is also the loss's."""

@@ -17,7 +17,8 @@ SETTINGS: dict[str, list[str]] = {
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
     "model.loss.label_smoothing": ["model.loss.kind=full_softmax"],
 }
-VALUES = {"data.length_buckets": "[5, 20]", "model.items.attributes": "[category]"}  # of fields that any value is refused of; 0.9 for the others
+# of fields that any value is refused of; 0.9 for the others
+VALUES = {"data.length_buckets": "[5, 20]", "model.items.attributes": "[category]"}
 
 
 @pytest.mark.parametrize(
