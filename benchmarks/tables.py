@@ -33,6 +33,7 @@ from sections import (
     ranks,
     ranks_speed,
     saving,
+    search,
     shards,
     strategies,
     table_updates,
@@ -43,7 +44,7 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, baselines, adapters, diversity),
+    *(quality, search, baselines, adapters, diversity),
     *(training, curves, inference, decoding),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,

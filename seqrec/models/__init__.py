@@ -12,6 +12,7 @@ from seqrec.models.adapters import (
 )
 from seqrec.models.architectures import GatedTransformerSettings, HstuSettings, RecurrentSettings
 from seqrec.models.backbones import Backbone, fingerprint
+from seqrec.models.build import ModelSettings, assemble, build_model, merged
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import (
     MaskedItem,
@@ -25,7 +26,7 @@ from seqrec.models.heads import (
     Slate,
     build_head,
 )
-from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
+from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -43,11 +44,12 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.model import SequenceModel
 from seqrec.models.outcome import OutcomeModel
 from seqrec.models.pooling import Pooling
 from seqrec.models.quantization import is_quantized
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
+from seqrec.models.scores import CosineScoresSettings, DotScoresSettings
 from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
 from seqrec.models.slate import SlateModel
 from seqrec.models.slate_settings import BeamSettings, DecodingSettings, GreedySettings, SlateSettings, TopPSettings
@@ -65,7 +67,9 @@ __all__ = [
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "CosineScoresSettings",
     "DecodingSettings",
+    "DotScoresSettings",
     "EventEmbedding",
     "EventSettings",
     "FullSoftmax",
@@ -76,6 +80,7 @@ __all__ = [
     "GreedySettings",
     "HstuSettings",
     "IdItemsSettings",
+    "ItemAttributes",
     "ItemTable",
     "Items",
     "LoraSettings",

@@ -21,8 +21,9 @@ from seqrec.models.architectures import (
 )
 from seqrec.models.backbones import usable_positions
 from seqrec.models.quantization import load_quantized
+from seqrec.models.smoothed_gpt2 import SmoothedGpt2Config
 
-Architecture = Literal["gpt2", "bert", "llama", "qwen3"]
+Architecture = Literal["gpt2", "smoothed_gpt2", "bert", "llama", "qwen3"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
 
 # field of the settings → argument of the Hugging Face config, of which `inner` goes by another name in GPT-2
@@ -32,6 +33,7 @@ _CONFIG_NAMES = {
     "width": "hidden_size",
     "inner": "intermediate_size",
 }
+_GPT2_KINDS = ("gpt2", SmoothedGpt2Config.model_type)
 _GPT2_INNER = "n_inner"
 _DROPOUT_NAMES = (
     "embd_pdrop",
@@ -151,7 +153,7 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
             do="change `heads` or `width`",
         )
     plain = AutoConfig.for_model(settings.kind)
-    names = _CONFIG_NAMES | ({"inner": _GPT2_INNER} if settings.kind == "gpt2" else {})
+    names = _CONFIG_NAMES | ({"inner": _GPT2_INNER} if settings.kind in _GPT2_KINDS else {})
     sizes = {argument: getattr(settings, field) for field, argument in names.items()}
     own = sizes | {
         names["inner"]: settings.inner or 4 * settings.width,
@@ -169,7 +171,7 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
 
 def _defaults(settings: ConfiguredBackboneSettings) -> dict[str, Any]:
     """Arguments of the config that a recipe may set to something else."""
-    if settings.kind == "gpt2":
+    if settings.kind in _GPT2_KINDS:
         # GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
         return {"activation_function": "gelu_pytorch_tanh"}
     if settings.kind == "qwen3":  # whose heads, unlike Llama's, do not follow from the width

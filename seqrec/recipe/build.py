@@ -14,7 +14,15 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import AdaLoraSettings, RankingModel, build_head, build_loss, build_model
+from seqrec.models import (
+    AdaLoraSettings,
+    IdItemsSettings,
+    ItemAttributes,
+    RankingModel,
+    build_head,
+    build_loss,
+    build_model,
+)
 from seqrec.outcomes import OutcomeSettings
 from seqrec.recipe.ids import check_catalogue, check_trained_on
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
@@ -116,8 +124,17 @@ def build_recipe_model(
         max_length=recipe.data.max_length,
         total_steps=total_steps,
         actions=store.manifest.actions,
+        attributes=_item_attributes(recipe, store),
         table_rows=table_rows,
     )
+
+
+def _item_attributes(recipe: Recipe, store: SequenceStore) -> ItemAttributes | None:
+    items = recipe.model.items
+    if not isinstance(items, IdItemsSettings) or not items.attributes:
+        return None
+    values, offsets, n_values = store.catalogue.values_of(items.attributes)
+    return ItemAttributes(torch.from_numpy(values), torch.from_numpy(offsets), n_values)
 
 
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
@@ -134,6 +151,8 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
         **recipe.trainer,
         **place(recipe.trainer),
     }
+    if recipe.data.split.kind == "leave_one_out" and recipe.data.split.refit:
+        arguments["limit_val_batches"] = 0
     if arguments["enable_progress_bar"]:
         callbacks.append(_Bar(leave=True))
     arguments["strategy"] = build_strategy(arguments.get("strategy", "auto"))
@@ -177,6 +196,8 @@ def check_recipe(recipe: Recipe) -> None:
         "model.backbone.quantize": getattr(recipe.model.backbone, "quantize", None),
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
+        "model.items.attributes": ", ".join(getattr(recipe.model.items, "attributes", ())) or None,
+        "model.loss.label_smoothing": str(getattr(recipe.model.loss, "label_smoothing", 0.0) or "") or None,
         "selection.save_in_background": "true" if recipe.selection.save_in_background else None,
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }

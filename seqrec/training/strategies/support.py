@@ -98,6 +98,20 @@ REFUSALS = (
     ),
     Refusal(
         ("catalogue_parallel",),
+        "model.items.attributes",
+        None,
+        "an item's vector would be made of rows of two tables, and ranks exchange those of one",
+        "leave it empty, or train under `ddp`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
+        "model.loss.label_smoothing",
+        None,
+        "its loss over shards has no term for the mean over all items",
+        "set it to 0, or train under `ddp`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
         "data.length_buckets",
         None,
         "ranks exchange rows of the table for the batch as it is, and rows that only fill up were never tried there",

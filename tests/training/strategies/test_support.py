@@ -17,11 +17,14 @@ SETTINGS: dict[str, list[str]] = {
     "model.items.kind": ["model.items.codes=none"],
     "model.backbone.quantize": ["model.backbone={kind: pretrained, source: none}"],
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
+    "model.loss.label_smoothing": ["model.loss.kind=full_softmax"],
 }
+# of fields that any value is refused of; 0.9 for the others
 VALUES = {
     "data.length_buckets": "[5, 20]",
     "model.backbone.quantize": "nf4",
-}  # of fields that any value is refused of; 0.9 for the others
+    "model.items.attributes": "[category]",
+}
 
 
 @pytest.mark.parametrize(
