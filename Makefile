@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/seqrec demo --out $(DEMO)
 
 test: $(READY)
-	$(BIN)/pytest -rfEs
+	$(BIN)/pytest -rfEs --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ from harness import write_result
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
+from seqrec.event_columns import NO_COLUMNS
 from seqrec.models import ModelSettings, build_model
 from seqrec.random import draw_items
 from seqrec.stream import Position, TrainingBatch
@@ -64,6 +65,7 @@ def batch(n_items: int, rank: int, step: int) -> TrainingBatch:
         inputs=items[:, :-1],
         lengths=torch.full((SEQUENCES,), EVENTS),
         targets=items[:, 1:],
+        events=NO_COLUMNS,
         rows=torch.arange(SEQUENCES),
         keys=torch.arange(SEQUENCES),
         step_targets=SEQUENCES * EVENTS,

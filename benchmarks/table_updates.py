@@ -47,7 +47,9 @@ class Steps:
         started = time.perf_counter()
         lengths = torch.full((SEQUENCES,), EVENTS)
         negatives = self.sampler.draw(0, self.step)
-        loss = self.model.training_loss(items[:, :-1], lengths, items[:, 1:], negatives) / items[:, 1:].numel()
+        loss = (
+            self.model.training_loss(items[:, :-1], lengths, items[:, 1:], negatives=negatives) / items[:, 1:].numel()
+        )
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -131,7 +131,10 @@ def train(model: Any, steps: list[dict[str, Any]], device: Any, sync: Any = lamb
         inputs, lengths, targets, keys, places = (None if t is None else t.to(device) for t in step["batch"])
         drawn = step["negatives"]
         negatives = None if drawn is None else Negatives(*drawn).to(device, torch.float32)
-        loss = model.training_loss(inputs, lengths, targets, negatives, keys, places) / step["targets"]
+        loss = (
+            model.training_loss(inputs, lengths, targets, negatives=negatives, dropout_keys=keys, places=places)
+            / step["targets"]
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -215,6 +215,10 @@ def recommend(
     history: Annotated[
         str | None, typer.Option(help="Item ids, oldest first, comma-separated; empty for a new user.")
     ] = None,
+    times: Annotated[
+        str | None, typer.Option(help="With --history: times of its events, microseconds since 1970 UTC.")
+    ] = None,
+    actions: Annotated[str | None, typer.Option(help="With --history: actions of its events, by name.")] = None,
     user: Annotated[str | None, typer.Option(help="A user of the store.")] = None,
     users: Annotated[Path | None, typer.Option(help="File with one user id a line.")] = None,
     all_users: Annotated[bool, typer.Option("--all", help="Every user of the store, as Parquet into --out.")] = False,
@@ -235,6 +239,8 @@ def recommend(
         raise typer.BadParameter("give one of --history, --user, --users and --all")
     if all_users != (out is not None):
         raise typer.BadParameter("--all and --out go together", param_hint="--out")
+    if history is None and (times, actions) != (None, None):
+        raise typer.BadParameter("--times and --actions go with --history", param_hint="--history")
     quiet_packages()
     found = open_trained(trained, store=store)
     if out is not None:
@@ -256,11 +262,10 @@ def recommend(
     recommender = found.recommender()
     if history is not None:
         names: list[str | None] = [None]
-        histories = [[item_id for item_id in history.split(",") if item_id]]
+        histories = [_history(history, times, actions)]
     else:
         wanted = [user] if user is not None else _lines(users)
-        known = found.data.store.histories(wanted)
-        names, histories = [*wanted], [found.data.store.catalogue.decode(known[name]) for name in wanted]
+        names, histories = [*wanted], found.histories(wanted)
     for name, slate in zip(names, recommender.recommend(histories, k=k), strict=True):
         line: dict[str, Any] = {} if name is None else {"user": name}
         if any(one.fallback for one in slate):
@@ -330,6 +335,17 @@ def main() -> None:
     except SeqrecError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+
+
+def _history(items: str, times: str | None, actions: str | None) -> Any:
+    from seqrec.export import History
+
+    lists = [None if text is None else [part for part in text.split(",") if part] for text in (items, times, actions)]
+    try:
+        numbers = None if lists[1] is None else [int(time) for time in lists[1]]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--times") from error
+    return History(lists[0] or [], numbers, lists[2])
 
 
 def _log_settings(values: dict[str, Any]) -> Any:

@@ -41,8 +41,8 @@ VERBS = {
     },
     "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
     "recommend": {
-        "trained", "--history", "--user", "--users", "--all", "-k", "--store", "--out", "--devices", "--accelerator",
-        "--fresh",
+        "trained", "--history", "--times", "--actions", "--user", "--users", "--all", "-k", "--store", "--out",
+        "--devices", "--accelerator", "--fresh",
     },
     "consolidate": {"run", "--checkpoint", "--out"},
     "export": {"run", "--out", "--merge"},

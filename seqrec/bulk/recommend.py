@@ -12,14 +12,14 @@ from torch import Tensor
 
 from seqrec.bulk.folder import BulkFolder, BulkRequest
 from seqrec.evaluation import rank_users, ranking_trainer
-from seqrec.models import SequenceModel, fingerprint
+from seqrec.models import RankingModel, fingerprint
 from seqrec.ranking import Ranked
 from seqrec.store import SequenceStore
 from seqrec.stream import EvaluationBatch, EvaluationStream, SequenceDataModule
 
 
 def recommend_all(
-    model: SequenceModel,
+    model: RankingModel,
     data: SequenceDataModule,
     out: str | Path,
     *,
@@ -48,9 +48,11 @@ def recommend_all(
         Users that have a row; None on processes other than the first.
     Raises:
         RunError: the folder holds another request, or something else.
+        UnsupportedError: the model's lists are shorter than k.
         MetricError: a score is NaN.
         StoreError: no user has an event.
     """
+    model.check_list(k)
     stream = data.evaluation(None)
     request = BulkRequest(
         model=fingerprint(model),
@@ -76,7 +78,7 @@ class _WriteParts(L.LightningModule):
     """Ranks batches in order and writes a part when its window ends; part p is the business of rank p % W."""
 
     def __init__(
-        self, model: SequenceModel, store: SequenceStore, stream: EvaluationStream, folder: BulkFolder, *, fresh: bool
+        self, model: RankingModel, store: SequenceStore, stream: EvaluationStream, folder: BulkFolder, *, fresh: bool
     ):
         super().__init__()
         self.model = model
@@ -137,7 +139,7 @@ class _WriteParts(L.LightningModule):
     def _user_ids(self, units: tuple[int, ...], rows: np.ndarray) -> pa.Array:
         ids, numbers = [], []
         for unit in (self._store.units[index] for index in units):
-            ids += self._store.read_table(unit, ["user_id"]).column("user_id").chunks
+            ids += self._store.read_table(unit, columns=["user_id"]).column("user_id").chunks
             numbers.append(np.arange(unit.first_row, unit.first_row + unit.rows))
         return pa.concat_arrays(ids).take(pa.array(np.searchsorted(np.concatenate(numbers), rows)))
 

@@ -3,7 +3,7 @@
 from seqrec.evaluation.baselines import ItemKNN, Popular
 from seqrec.evaluation.charts import CurvePoint
 from seqrec.evaluation.evaluate import evaluate
-from seqrec.evaluation.metrics import CUTOFFS, rank_histogram, rank_metrics
+from seqrec.evaluation.metrics import CUTOFFS, cutoffs_within, rank_histogram, rank_metrics
 from seqrec.evaluation.report import Report, ReportItem, ReportUser, write_report
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
 from seqrec.evaluation.table import evaluation_table
@@ -25,6 +25,7 @@ __all__ = [
     "ReportUser",
     "Tally",
     "UserCounts",
+    "cutoffs_within",
     "evaluate",
     "evaluation_table",
     "rank_histogram",

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from seqrec.evaluation.baselines import ItemKNN, Popular
-from seqrec.evaluation.metrics import CUTOFFS
+from seqrec.evaluation.metrics import cutoffs_within
 from seqrec.evaluation.results import EvaluationResult, UserCounts
 from seqrec.evaluation.tally import Tally
 from seqrec.evaluation.trainer import ranking_trainer
 from seqrec.evaluation.users import rank_users
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel
 from seqrec.ranking import ItemLists, Ranked, rank
 from seqrec.store import Sequences
 from seqrec.store.split import Part
@@ -25,34 +25,34 @@ from seqrec.stream import EvaluationBatch, EvaluationStream, SequenceDataModule
 from seqrec.stream.collate import flatten
 from seqrec.stream.order_windows import Window
 
-LONGEST = max(CUTOFFS)
 _MODEL = "model"
 
 
 class _RankUsers(L.LightningModule):
     """Tallies the users of each rank, the model's lists and the baselines', and sums over ranks."""
 
-    def __init__(self, model: SequenceModel, data: SequenceDataModule, stream: EvaluationStream):
+    def __init__(self, model: RankingModel, data: SequenceDataModule, stream: EvaluationStream):
         super().__init__()
         self.model = model
         self.tallies: dict[str, Tally] = {}
         self._data = data
         self._stream = stream
-        self._own = Tally(data.split.train_counts[1:])
+        self._cutoffs = cutoffs_within(model.list_limit)
+        self._own = Tally(data.split.train_counts[1:], self._cutoffs)
 
     def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         if len(batch.rows):
-            _count(self._own, batch.rows, rank_users(self.model, batch, k=LONGEST))
+            _count(self._own, batch.rows, rank_users(self.model, batch, k=max(self._cutoffs)))
 
     def on_test_epoch_end(self) -> None:
         windows = self._stream.plan.windows[self.global_rank :: self.trainer.world_size]
-        self.tallies = {_MODEL: self._own} | _baselines(self._data, self._stream, windows)
+        self.tallies = {_MODEL: self._own} | _baselines(self._data, self._stream, windows, self._cutoffs)
         for tally in self.tallies.values():
             tally.sum_over_ranks(self.device)
 
 
 def evaluate(
-    model: SequenceModel,
+    model: RankingModel,
     data: SequenceDataModule,
     *,
     part: Part = "test",
@@ -60,7 +60,9 @@ def evaluate(
     accelerator: str = "auto",
     progress: bool = False,
 ) -> EvaluationResult | None:
-    """Ranks every item for every user with a target, and does the same with the baselines.
+    """Ranks items for every user with a target, and does the same with the baselines.
+
+    Metrics are those at cutoffs that the model's lists reach; a target that a generated list leaves out is missed.
 
     Args:
         model: what is evaluated.
@@ -72,7 +74,7 @@ def evaluate(
     Returns:
         The metrics; None on processes other than the first.
     Raises:
-        MetricError: a score is NaN.
+        MetricError: a score is NaN, or the model's lists are too short for any metric.
         StoreError: the split leaves no user.
     """
     stream = data.evaluation(part)
@@ -82,16 +84,19 @@ def evaluate(
     if not trainer.is_global_zero:
         return None
     counts = stream.counts
+    limit = {} if model.list_limit is None else {"list_limit": model.list_limit}
     metrics = {name: tally.metrics() for name, tally in ranker.tallies.items()}
     return EvaluationResult(
-        protocol={"part": part, **data.split.describe(), "max_length": data.settings.max_length},
+        protocol={"part": part, **data.split.describe(), "max_length": data.settings.max_length, **limit},
         counts=UserCounts(counts.users, counts.left_out, counts.cold_targets),
         model=metrics.pop(_MODEL),
         baselines=metrics,
     )
 
 
-def _baselines(data: SequenceDataModule, stream: EvaluationStream, windows: Sequence[Window]) -> dict[str, Tally]:
+def _baselines(
+    data: SequenceDataModule, stream: EvaluationStream, windows: Sequence[Window], cutoffs: Sequence[int]
+) -> dict[str, Tally]:
     """The baselines' lists for the users of some windows."""
     n_items = data.store.manifest.counts.items
     fitted: dict[str, Any] = {
@@ -99,7 +104,7 @@ def _baselines(data: SequenceDataModule, stream: EvaluationStream, windows: Sequ
         "item_knn": ItemKNN.fit(_training_sequences(data), n_items),
     }
     filters = data.split.settings.seen == "filter"
-    tallies = {name: Tally(data.split.train_counts[1:]) for name in fitted}
+    tallies = {name: Tally(data.split.train_counts[1:], cutoffs) for name in fitted}
     for window in windows:
         histories = stream.read(window.units)
         assert histories.targets is not None  # of a part
@@ -110,7 +115,7 @@ def _baselines(data: SequenceDataModule, stream: EvaluationStream, windows: Sequ
             )
             rows, targets = torch.from_numpy(histories.rows[some]), torch.from_numpy(histories.targets[some])
             for name, baseline in fitted.items():
-                ranked = rank(baseline.scorer(lists), k=LONGEST, targets=targets, seen=lists if filters else None)
+                ranked = rank(baseline.scorer(lists), k=max(cutoffs), targets=targets, seen=lists if filters else None)
                 _count(tallies[name], rows, ranked)
     return tallies
 

@@ -19,6 +19,23 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
+def cutoffs_within(list_limit: int | None) -> tuple[int, ...]:
+    """Those of `CUTOFFS` that lists reach: beyond a list's end nothing could be told from a miss.
+
+    Args:
+        list_limit: items of the longest list, as `seqrec.models.RankingModel` has it; None for any.
+    Raises:
+        MetricError: lists reach none.
+    """
+    found = tuple(k for k in CUTOFFS if list_limit is None or k <= list_limit)
+    if not found:
+        raise MetricError(
+            f"lists of at most {list_limit} items are too short for metrics at {', '.join(map(str, CUTOFFS))}",
+            do="train with a larger limit in `model.head`",
+        )
+    return found
+
+
 def rank_gains(cutoffs: Sequence[int] = CUTOFFS) -> dict[str, Floats]:
     """What a target at each rank is worth, by metric.
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from seqrec.models import SequenceModel
-from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
+from seqrec.models import RankingModel
+from seqrec.ranking import ItemLists, Ranked
 from seqrec.stream import EvaluationBatch
 
-CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
 
-
-def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int, in_parts: bool = True) -> Ranked:
-    """Ranks every item for the users of a batch, or recommends where it has no targets.
+def rank_users(model: RankingModel, batch: EvaluationBatch, *, k: int, in_parts: bool = True) -> Ranked:
+    """Ranks items for the users of a batch, or recommends where it has no targets.
 
     Args:
         model: in evaluation mode.
@@ -21,12 +16,16 @@ def rank_users(model: SequenceModel, batch: EvaluationBatch, *, k: int, in_parts
         k: length of the lists.
         in_parts: whether a batch may take several forward passes, which ranks that meet in them must not.
     """
-    if batch.fixed_shape or not in_parts:
-        vectors = model.user_vectors(batch.items, batch.lengths)[: len(batch.rows)]
-    else:
-        vectors = _in_parts(model, batch)
-    scorer = DotScorer(vectors, model.item_vectors())
-    return rank(scorer, k=k, targets=batch.targets, seen=seen_lists(batch))
+    return model.rank(
+        batch.items,
+        batch.lengths,
+        batch.events,
+        k=k,
+        users=len(batch.rows),
+        targets=batch.targets,
+        seen=seen_lists(batch),
+        in_parts=in_parts and not batch.fixed_shape,
+    )
 
 
 def seen_lists(batch: EvaluationBatch) -> ItemLists | None:
@@ -34,16 +33,3 @@ def seen_lists(batch: EvaluationBatch) -> ItemLists | None:
     if batch.seen_offsets is None or batch.seen_items is None:
         return None
     return ItemLists(batch.seen_offsets, batch.seen_items)
-
-
-def _rows_of_a_pass(batch: EvaluationBatch) -> int:
-    if batch.lengths.device.type != "cpu" or batch.items.numel() <= CPU_TOKENS:
-        return len(batch.lengths)
-    return max(1, CPU_TOKENS // batch.items.shape[1])
-
-
-def _in_parts(model: SequenceModel, batch: EvaluationBatch) -> Tensor:
-    """float (B, D); rows come shortest first, so that parts of a batch also need less padding than the whole."""
-    rows = _rows_of_a_pass(batch)
-    parts = zip(torch.split(batch.items, rows), torch.split(batch.lengths, rows), strict=True)
-    return torch.cat([model.user_vectors(items[:, : int(part.max())], part) for items, part in parts])

@@ -1,6 +1,7 @@
 """Checkpoint to serving bundle: written, verified in a fresh process, and opened again."""
 
 from seqrec.export.bundle import Bundle, load_bundle
+from seqrec.export.histories import Encoded, Encoder, History
 from seqrec.export.manifest import BaseModelReference, BundleFile, BundleManifest
 from seqrec.export.samples import ItemScore, Sample, Samples
 from seqrec.export.scoring import evaluating
@@ -11,6 +12,9 @@ __all__ = [
     "Bundle",
     "BundleFile",
     "BundleManifest",
+    "Encoded",
+    "Encoder",
+    "History",
     "ItemScore",
     "Sample",
     "Samples",

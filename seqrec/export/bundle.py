@@ -11,16 +11,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from seqrec.errors import BackboneError, BundleError
+from seqrec.export.histories import Encoder
 from seqrec.export.manifest import ADAPTER_FOLDER, BACKBONE_FOLDER, BundleManifest, check_files, read_manifest
 from seqrec.export.samples import Samples, read_samples, verify_samples
 from seqrec.export.weights import load_adapter, load_items, load_outside, quiet_transformers
 from seqrec.models import (
     Backbone,
-    ItemTable,
     PretrainedBackboneSettings,
-    SequenceModel,
-    build_head,
-    build_loss,
+    RankingModel,
+    assemble,
     fingerprint,
     load_backbone,
 )
@@ -44,7 +43,7 @@ class Bundle:
 
     path: Path
     manifest: BundleManifest
-    model: SequenceModel
+    model: RankingModel
     item_ids: list[str]
     training_counts: npt.NDArray[np.int64]
     samples: Samples
@@ -53,6 +52,11 @@ class Bundle:
     def recipe(self) -> str:
         """Text of the recipe that the model was trained by."""
         return (self.path / "recipe.yaml").read_text(encoding="utf-8")
+
+    @property
+    def encoder(self) -> Encoder:
+        """Makes tensors of histories, as the model reads them."""
+        return Encoder(Catalogue.of_ids(self.item_ids), self.manifest.actions, self.model.columns)
 
 
 def load_bundle(path: str | Path, *, base: str | None = None) -> Bundle:
@@ -70,10 +74,9 @@ def load_bundle(path: str | Path, *, base: str | None = None) -> Bundle:
     check_files(folder, manifest)
     item_ids, tensors, training_counts = load_items(folder)
     model = _assemble(manifest, _load_base(folder, manifest, base), tensors, folder)
-    samples = read_samples(folder)
-    catalogue = Catalogue.of_ids(item_ids)
-    verify_samples(model, samples, catalogue, max_length=manifest.max_length, where=str(folder))
-    return Bundle(folder, manifest, model, item_ids, training_counts, samples)
+    bundle = Bundle(folder, manifest, model, item_ids, training_counts, read_samples(folder))
+    verify_samples(model, bundle.samples, bundle.encoder, max_length=manifest.max_length, where=str(folder))
+    return bundle
 
 
 def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreTrainedModel:
@@ -104,12 +107,10 @@ def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreT
 
 def _assemble(
     manifest: BundleManifest, base: PreTrainedModel, tensors: dict[str, Tensor], folder: Path
-) -> SequenceModel:
-    head = build_head(manifest.model.head)
+) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    items = ItemTable(manifest.items, manifest.model.items, with_mask=head.with_mask)
-    model = SequenceModel(items, backbone, head, build_loss(manifest.model.loss))
+    model = assemble(manifest.model, backbone, n_items=manifest.items, n_actions=len(manifest.actions))
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

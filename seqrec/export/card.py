@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jinja2
 
+from seqrec.export.histories import History
 from seqrec.export.manifest import BundleManifest
 from seqrec.models import build_head
 
@@ -20,14 +21,17 @@ _KINDS = {
 _PACKAGE = "package:"
 
 
-def model_card(manifest: BundleManifest, *, name: str, example: Sequence[str], projected: bool) -> str:
+def model_card(
+    manifest: BundleManifest, *, name: str, example: History, projected: bool, columns: Collection[str]
+) -> str:
     """The text of README.md.
 
     Args:
         manifest: of the bundle; its files need not be listed yet.
         name: of the bundle.
-        example: a history as item ids, for the code.
+        example: a history, for the code.
         projected: whether linear maps join item vectors and backbone.
+        columns: what the model reads of events beside their items.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("seqrec.export", "."),
@@ -45,7 +49,10 @@ def model_card(manifest: BundleManifest, *, name: str, example: Sequence[str], p
         base="in `backbone/`" if manifest.base.included else f"`{source}`",
         package=source.removeprefix(_PACKAGE).split("/", maxsplit=1) if source.startswith(_PACKAGE) else None,
         versions=", ".join(f"{package} {version}" for package, version in manifest.versions.items()),
-        example=example,
+        example=list(example.items),
+        times=list(example.times or []) if "timestamps" in columns else None,
+        actions=list(example.actions or []) if "actions" in columns else None,
+        plain=not columns,
         max_history=manifest.max_length - int(masked),
         masked=masked,
         projected=projected,

@@ -50,6 +50,7 @@ class BundleManifest(Settings):
     base: BaseModelReference = Field(description="The base model, and whether it is in the bundle.")
     model: ModelSettings = Field(description="The `model` section of the recipe: items, backbone, adapter, head, loss.")
     items: int = Field(ge=1, description="Catalogue size N.")
+    actions: list[str] = Field(default=[], description="Names of the action types, in the order of their codes.")
     max_length: int = Field(ge=2, description="Positions that an input takes.")
     seen: Literal["filter", "allow"] = Field(description="Whether items of a history may be recommended again.")
     metrics: dict[str, Any] | None = Field(description="What `seqrec evaluate` gave, or null where it was not run.")

@@ -10,8 +10,9 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from seqrec.errors import BundleError
+from seqrec.export.histories import Encoder, History
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel
 from seqrec.settings import Settings
 from seqrec.store import Catalogue
 
@@ -24,15 +25,26 @@ class ItemScore(Settings):
     """An item and its score."""
 
     item_id: str = Field(description="The item.")
-    score: float = Field(description="Its score: the inner product of user vector and item vector.")
+    score: float = Field(
+        description="Its score; that of the last item in the model's longest list, if that leaves it out."
+    )
 
 
 class Sample(Settings):
     """One history and what it must give."""
 
     history: list[str] = Field(min_length=1, description="Item ids, oldest first.")
+    times: list[int] | None = Field(
+        None, description="Microseconds since 1970 UTC of each event, where the model reads times."
+    )
+    actions: list[str] | None = Field(None, description="Action of each event, where the model reads actions.")
     top: list[ItemScore] = Field(description="The items of the highest scores, best first, those of the history too.")
     others: list[ItemScore] = Field(description="Items spread evenly over the catalogue.")
+
+    @property
+    def events(self) -> History:
+        """The history with all that is known of it."""
+        return History(self.history, self.times, self.actions)
 
 
 class Samples(Settings):
@@ -44,11 +56,11 @@ class Samples(Settings):
     samples: list[Sample] = Field(min_length=1, description="The samples.")
 
 
-def make_samples(histories: Sequence[Sequence[str]], scores: Tensor, item_ids: Sequence[str]) -> Samples:
+def make_samples(histories: Sequence[History], scores: Tensor, item_ids: Sequence[str]) -> Samples:
     """Writes down what a model gives.
 
     Args:
-        histories: S histories as item ids.
+        histories: S of them.
         scores: float32 (S, N), the model's scores after each.
         item_ids: N ids.
     """
@@ -61,7 +73,9 @@ def make_samples(histories: Sequence[Sequence[str]], scores: Tensor, item_ids: S
     return Samples(
         samples=[
             Sample(
-                history=list(history),
+                history=list(history.items),
+                times=None if history.times is None else list(history.times),
+                actions=None if history.actions is None else list(history.actions),
                 top=named(row, row.topk(min(_TOP, len(row))).indices),
                 others=named(row, spread),
             )
@@ -84,9 +98,7 @@ def read_samples(folder: Path) -> Samples:
         raise BundleError("unreadable samples", where=str(file), reason=reason, do="export the run again") from error
 
 
-def verify_samples(
-    model: SequenceModel, samples: Samples, catalogue: Catalogue, *, max_length: int, where: str
-) -> None:
+def verify_samples(model: RankingModel, samples: Samples, encode: Encoder, *, max_length: int, where: str) -> None:
     """Sees that a model gives the scores that the samples expect, and the same items on top.
 
     Items whose scores differ by less than the tolerance may change places.
@@ -94,9 +106,9 @@ def verify_samples(
     Raises:
         BundleError: names the largest difference, its sample and the item that differs most.
     """
-    histories = [catalogue.encode(sample.history).tolist() for sample in samples.samples]
+    histories = encode([sample.events for sample in samples.samples])
     scores = history_scores(model, histories, max_length=max_length)
-    faults = [_fault(sample, row, catalogue) for sample, row in zip(samples.samples, scores, strict=True)]
+    faults = [_fault(sample, row, encode.catalogue) for sample, row in zip(samples.samples, scores, strict=True)]
     worst, (difference, item_id) = max(enumerate(faults), key=lambda fault: fault[1][0])
     if difference > samples.tolerance:
         raise BundleError(

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from seqrec.models import SequenceModel
+from seqrec.export.histories import Encoded
+from seqrec.models import PAD, RankingModel
 
 TOLERANCE = 1e-5
 
 
 @contextmanager
-def evaluating(model: SequenceModel) -> Iterator[None]:
+def evaluating(model: RankingModel) -> Iterator[None]:
     """Evaluation mode and no gradients inside; the model's own mode again after."""
     training = model.training
     model.eval()
@@ -25,23 +26,29 @@ def evaluating(model: SequenceModel) -> Iterator[None]:
         model.train(training)
 
 
-def history_scores(model: SequenceModel, histories: Sequence[Sequence[int]], *, max_length: int) -> Tensor:
-    """Scores of every item after each history, one history at a time, so that no batch changes last bits.
+def history_scores(model: RankingModel, histories: Sequence[Encoded], *, max_length: int) -> Tensor:
+    """Scores of items after each history, one history at a time, so that no batch changes last bits.
+
+    A list as long as the model makes it is asked for. Items that it leaves out stand at the score of its last one,
+    which says of them what is known: no more than that.
 
     Args:
         model: on any device.
-        histories: S non-empty sequences of items 1..N, oldest first; the latest that fit are used.
+        histories: S non-empty ones; their latest events that fit are used.
         max_length: positions that an input takes.
     Returns:
         float32 (S, N) on the CPU.
     """
-    device, most = model.item_vectors().device, model.max_history(max_length)
+    device, most, k = model.device, model.max_history(max_length), model.list_limit or model.n_items
     rows = []
     with evaluating(model):
         for history in histories:
-            items = torch.tensor(history[-most:], device=device).unsqueeze(0)
-            user = model.user_vectors(items, torch.tensor([items.shape[1]], device=device))
-            rows.append((user @ model.item_vectors().T).squeeze(0).float().cpu())
+            items, events = history.items[-most:], history.events.each(lambda column: column[-most:])
+            row = (items.unsqueeze(0).to(device), torch.tensor([len(items)], device=device))
+            ranked = model.rank(*row, events.each(lambda column: column.unsqueeze(0).to(device)), k=k)
+            listed = ranked.top_items[0] > PAD
+            found, scores = ranked.top_items[0, listed], ranked.top_scores[0, listed]
+            rows.append(scores.min().repeat(model.n_items).scatter(0, found - 1, scores).cpu())
     return torch.stack(rows)
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from seqrec.errors import BundleError, SeqrecError
 from seqrec.export.bundle import Bundle, load_bundle
 from seqrec.export.scoring import history_scores
-from seqrec.store import Catalogue
 
 
 def scores_in_fresh_process(bundle: Path) -> Tensor:
@@ -36,8 +35,7 @@ def scores_in_fresh_process(bundle: Path) -> Tensor:
 
 def sample_scores(bundle: Bundle) -> Tensor:
     """Scores of every item after the histories of a bundle's samples, float32 (S, N)."""
-    catalogue = Catalogue.of_ids(bundle.item_ids)
-    histories = [catalogue.encode(sample.history).tolist() for sample in bundle.samples.samples]
+    histories = bundle.encoder([sample.events for sample in bundle.samples.samples])
     return history_scores(bundle.model, histories, max_length=bundle.manifest.max_length)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from seqrec.errors import BundleError
 from seqrec.export.card import model_card
+from seqrec.export.histories import Encoder, History
 from seqrec.export.manifest import (
     ADAPTER_FOLDER,
     BACKBONE_FOLDER,
@@ -29,21 +30,22 @@ from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
 from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
-from seqrec.models import ModelSettings, PretrainedBackboneSettings, SequenceModel, fingerprint, is_quantized, merged
+from seqrec.models import ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, is_quantized, merged
 from seqrec.store import Catalogue
 
 
 def export_bundle(
     out: str | Path,
     *,
-    model: SequenceModel,
+    model: RankingModel,
     settings: ModelSettings,
     item_ids: Sequence[str],
     popular: npt.NDArray[np.int64],
     seen: Literal["filter", "allow"],
     max_length: int,
     recipe_text: str,
-    sample_histories: Sequence[Sequence[str]],
+    sample_histories: Sequence[Sequence[str] | History],
+    actions: Sequence[str] = (),
     metrics: Mapping[str, Any] | None = None,
     merge: bool = False,
 ) -> Path:
@@ -61,7 +63,8 @@ def export_bundle(
         seen: whether items of a history may be recommended again.
         max_length: positions that an input takes.
         recipe_text: the resolved recipe as YAML.
-        sample_histories: at least one non-empty history as item ids; a few from validation are a good choice.
+        sample_histories: at least one non-empty history; a few from validation are a good choice.
+        actions: names of the store's action types, in the order of their codes.
         metrics: what `seqrec evaluate` gives as JSON; None where it was not run.
         merge: merge the adapter into the backbone, which the bundle then carries whole.
     Returns:
@@ -69,32 +72,34 @@ def export_bundle(
     Raises:
         BundleError: the destination exists, arguments do not fit together, or the export does not give the model's
             scores to 1e-5; nothing is left at the destination.
-        UnknownIdError: a sample history has an id that is not among ``item_ids``.
+        UnknownIdError: a sample history has an id that is not among ``item_ids``, or an action not among ``actions``.
+        UnsupportedError: a sample history lacks what the model reads of events.
     """
     destination = Path(out)
     _refuse_existing(destination)
-    _check(model, item_ids, popular, sample_histories, merge)
-    catalogue = Catalogue.of_ids(item_ids)
-    histories = [catalogue.encode(history).tolist() for history in sample_histories]
-    expected = history_scores(model, histories, max_length=max_length)
+    histories = [one if isinstance(one, History) else History(one) for one in sample_histories]
+    _check(model, item_ids, popular, histories, merge)
+    encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns)
+    expected = history_scores(model, encode(histories), max_length=max_length)
     with _beside(destination) as folder:
         kind, base = _write_weights(folder, model, settings, merge=merge)
         save_items(folder, model, item_ids, popular)
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
-        samples = make_samples(sample_histories, expected, item_ids)
+        samples = make_samples(histories, expected, item_ids)
         (folder / SAMPLES_FILE).write_text(samples.model_dump_json(indent=1) + "\n", encoding="utf-8")
         manifest = BundleManifest(
             kind=kind,
             base=base,
             model=settings,
             items=len(item_ids),
+            actions=list(actions),
             max_length=max_length,
             seen=seen,
             metrics=None if metrics is None else dict(metrics),
             versions=package_versions(),
             files={},
         )
-        _describe(folder, manifest, model, name=destination.name, example=sample_histories[0])
+        _describe(folder, manifest, model, name=destination.name, example=histories[0])
         _verify(folder, expected, destination)
         _refuse_existing(destination)
         folder.rename(destination)
@@ -102,7 +107,7 @@ def export_bundle(
 
 
 def _write_weights(
-    folder: Path, model: SequenceModel, settings: ModelSettings, *, merge: bool
+    folder: Path, model: RankingModel, settings: ModelSettings, *, merge: bool
 ) -> tuple[Literal["full", "frozen", "adapter", "merged"], BaseModelReference]:
     """Writes `backbone/` where the base model cannot be had again, and `adapter/` where there is one."""
     network = model.backbone.model
@@ -124,12 +129,10 @@ def _write_weights(
     return kind, BaseModelReference(source=source, included=not restorable, fingerprint=digest)
 
 
-def _describe(
-    folder: Path, manifest: BundleManifest, model: SequenceModel, *, name: str, example: Sequence[str]
-) -> None:
+def _describe(folder: Path, manifest: BundleManifest, model: RankingModel, *, name: str, example: History) -> None:
     """Writes README.md, and last `bundle.json` with the hashes of all that is there."""
     projected = model.items.width != model.backbone.width
-    card = model_card(manifest, name=name, example=example, projected=projected)
+    card = model_card(manifest, name=name, example=example, projected=projected, columns=model.columns)
     (folder / "README.md").write_text(card, encoding="utf-8")
     manifest = manifest.model_copy(update={"files": list_files(folder)})
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -149,19 +152,19 @@ def _verify(folder: Path, expected: Tensor, destination: Path) -> None:
 
 
 def _check(
-    model: SequenceModel,
+    model: RankingModel,
     item_ids: Sequence[str],
     popular: npt.NDArray[np.int64],
-    sample_histories: Sequence[Sequence[str]],
+    sample_histories: Sequence[History],
     merge: bool,
 ) -> None:
-    n_items = len(model.item_vectors())
+    n_items = model.n_items
     if not len(item_ids) == len(popular) == n_items:
         raise BundleError(
             f"the model has {n_items:,} items, there are {len(item_ids):,} ids and {len(popular):,} counts",
             do="export with the store that the model was trained on",
         )
-    if not sample_histories or not all(sample_histories):
+    if not sample_histories or not all(history.items for history in sample_histories):
         raise BundleError("samples must be non-empty histories, at least one", do="give some users' histories")
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")

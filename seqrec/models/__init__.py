@@ -11,8 +11,9 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.backbones import Backbone, fingerprint
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, build_head
-from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemTable
+from seqrec.models.events import EventEmbedding, EventSettings
+from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Query, build_head
+from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -30,8 +31,9 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, ParameterCounts, SequenceModel, build_model, merged
+from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
 from seqrec.models.quantization import is_quantized
+from seqrec.models.ranking_model import ParameterCounts, RankingModel
 from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
 
 __all__ = [
@@ -44,12 +46,15 @@ __all__ = [
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "EventEmbedding",
+    "EventSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
     "GBceSettings",
     "IdItemsSettings",
     "ItemTable",
+    "Items",
     "LoraSettings",
     "MaskedItem",
     "MaskedItemSettings",
@@ -62,12 +67,15 @@ __all__ = [
     "Pairs",
     "ParameterCounts",
     "PretrainedBackboneSettings",
+    "Query",
+    "RankingModel",
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "SequenceModel",
     "allocate_ranks",
     "allocator_state",
+    "assemble",
     "attach",
     "build_head",
     "build_loss",

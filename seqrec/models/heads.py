@@ -7,9 +7,11 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 
+from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
 from seqrec.models.items import MASK, PAD
 from seqrec.random import uniform
 from seqrec.settings import CustomSettings, Settings, tag_of_kind
@@ -49,11 +51,27 @@ class Pairs(NamedTuple):
         inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
         lengths: int64 (B,).
         targets: int64 (B, L), the item to predict at a position, PAD where there is none.
+        events: columns (B, L) beside ``inputs``, of which none tells anything about what is to be predicted.
     """
 
     inputs: Tensor
     lengths: Tensor
     targets: Tensor
+    events: EventColumns = NO_COLUMNS
+
+
+class Query(NamedTuple):
+    """Inputs whose last position predicts what comes after a history.
+
+    Attributes:
+        inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
+        lengths: int64 (B,).
+        events: columns (B, L) beside ``inputs``.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    events: EventColumns = NO_COLUMNS
 
 
 class NextItem:
@@ -62,27 +80,36 @@ class NextItem:
     causal = True
     with_mask = False
     extra_events = 1  # a training row has one event more than inputs
+    columns: tuple[ColumnName, ...] = ()
 
-    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> Pairs:
+    def pairs(
+        self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns = NO_COLUMNS
+    ) -> Pairs:
         """Training pairs of right-padded sequences.
 
         Args:
             items: int64 (B, L + 1), PAD beyond ``lengths``.
             lengths: int64 (B,), at least 2 for a row to have a target.
             keys: uint64 (B,), not used: nothing here is random.
+            events: columns (B, L + 1) beside ``items``.
         """
-        inputs, lengths = items[:, :-1].clone(), lengths - 1
-        (shorter,) = torch.where(lengths < inputs.shape[1])
-        inputs[shorter, lengths[shorter]] = PAD  # the last event is a target only
-        return Pairs(inputs, lengths, items[:, 1:])
+        lengths = lengths - 1
+        (shorter,) = torch.where(lengths < items.shape[1] - 1)
 
-    def query(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        def without_last(column: Tensor) -> Tensor:
+            kept = column[:, :-1].clone()
+            kept[shorter, lengths[shorter]] = PAD  # the last event is a target only
+            return kept
+
+        return Pairs(without_last(items), lengths, items[:, 1:], events.each(without_last))
+
+    def query(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Query:
         """Inputs whose last position predicts what comes after a history: the history itself."""
-        return items, lengths
+        return Query(items, lengths, events)
 
 
 class MaskedItem:
-    """Masked positions predict the events that were there.
+    """Masked positions predict the items that were there; nothing else about their events is known either.
 
     Source: BERT4Rec, Sun et al. 2019, arXiv:1904.06690, whose data adds to Cloze samples some that mask only the last
     event; every masked event becomes the mask token.
@@ -91,18 +118,22 @@ class MaskedItem:
     causal = False
     with_mask = True
     extra_events = 0
+    columns: tuple[ColumnName, ...] = ()
 
     def __init__(self, settings: MaskedItemSettings):
         self.mask_share = settings.mask_share
         self.last_share = settings.last_share
 
-    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> Pairs:
+    def pairs(
+        self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns = NO_COLUMNS
+    ) -> Pairs:
         """Training pairs of right-padded sequences; at least one event of each is masked.
 
         Args:
             items: int64 (B, L), PAD beyond ``lengths``.
             lengths: int64 (B,).
             keys: uint64 (B,), one a row: the same key masks the same positions, whatever else is in the batch.
+            events: columns (B, L) beside ``items``.
         """
         n_positions = items.shape[1]
         draws = torch.from_numpy(uniform(keys, np.arange(n_positions + 2)))
@@ -114,12 +145,29 @@ class MaskedItem:
         cloze = torch.where(cloze.any(1, keepdim=True), cloze, fallback & real)
         last = position == (lengths - 1).unsqueeze(1)
         masked = torch.where((row_draw < self.last_share).unsqueeze(1), last, cloze)
-        return Pairs(items.masked_fill(masked, MASK), lengths, torch.where(masked, items, PAD))
+        inputs = items.masked_fill(masked, MASK)
+        return Pairs(inputs, lengths, torch.where(masked, items, PAD), _hidden(events, masked))
 
-    def query(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def query(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Query:
         """The history with a mask token behind its last event."""
-        inputs = torch.nn.functional.pad(items, (0, 1), value=PAD)
-        return inputs.scatter(1, lengths.unsqueeze(1), MASK), lengths + 1
+        inputs = F.pad(items, (0, 1), value=PAD).scatter(1, lengths.unsqueeze(1), MASK)
+        longer = events.each(lambda column: F.pad(column, (0, 1)))
+        return Query(inputs, lengths + 1, _hidden(longer, inputs == MASK))
+
+
+def _hidden(events: EventColumns, masked: Tensor) -> EventColumns:
+    """Columns that tell nothing of masked events.
+
+    The time of a masked event is that of the last one before it that is not masked, or of the first one after it where
+    there is none: that is what is known of the event that recommending asks for.
+    """
+    hidden = events.each(lambda column: column.masked_fill(masked, 0))
+    if hidden.timestamps is None:
+        return hidden
+    position = torch.arange(masked.shape[1], device=masked.device)
+    known = position.where(~masked, -1).cummax(1).values
+    known = known.where(known >= 0, (~masked).int().argmax(1, keepdim=True))
+    return hidden._replace(timestamps=hidden.timestamps.gather(1, known))
 
 
 class Head(Protocol):
@@ -129,18 +177,22 @@ class Head(Protocol):
         causal: whether it needs a backbone whose positions see only what lies before them.
         with_mask: whether it puts mask tokens into its inputs; one position is then kept free for it.
         extra_events: events that a training row has beyond its inputs.
+        columns: names of the columns of events that ``pairs`` needs, beside what the model reads.
     """
 
     causal: bool
     with_mask: bool
     extra_events: int
+    columns: tuple[ColumnName, ...]
 
-    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> Pairs:
+    def pairs(
+        self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns = NO_COLUMNS
+    ) -> Pairs:
         """Training pairs of right-padded sequences, random only by ``keys``."""
         ...
 
-    def query(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and lengths whose last position predicts what comes after a history."""
+    def query(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Query:
+        """Inputs whose last position predicts what comes after a history."""
         ...
 
 

@@ -25,7 +25,29 @@ class IdItemsSettings(Settings):
     init_std: float = Field(default=0.02, gt=0, description="Standard deviation of the initial vectors.")
 
 
-class ItemTable(nn.Module):
+class Items(nn.Module):
+    """What a model looks items up in.
+
+    Attributes:
+        n_items: catalogue size N.
+        weight: the trainable vectors, float (rows, D).
+    """
+
+    n_items: int
+    weight: nn.Parameter
+
+    @property
+    def width(self) -> int:
+        """Width D of the vectors."""
+        return self.weight.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Parameters of the whole table, wherever its rows lie."""
+        return self.weight.numel()
+
+
+class ItemTable(Items):
     """The trainable table of item vectors, which is both the input and the output table.
 
     It has no padding row: item i is row i - 1, so that the catalogue can grow at its end. The mask token is a
@@ -50,9 +72,9 @@ class ItemTable(nn.Module):
         self.mask = nn.Parameter(torch.randn(settings.width) * settings.init_std) if with_mask else None
 
     @property
-    def width(self) -> int:
-        """Width D of the vectors."""
-        return self.weight.shape[1]
+    def size(self) -> int:
+        """Parameters of the whole table, wherever its rows lie."""
+        return self.n_items * self.width
 
     def forward(self, items: Tensor) -> Tensor:
         """Vectors of items.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel
 from seqrec.plan.allocations import KINDS
 from seqrec.plan.constants import (
     ACCELERATOR_BASE,
@@ -45,7 +45,7 @@ class Sizes(NamedTuple):
     average: int
 
     @classmethod
-    def of(cls, model: SequenceModel, *, averaged: bool) -> Sizes:
+    def of(cls, model: RankingModel, *, averaged: bool) -> Sizes:
         """Of a model on any device, of whose weights an average is kept or not."""
         blocks = [list(block.parameters()) for block in model.backbone.blocks()]
         inside = {id(parameter) for block in blocks for parameter in block}

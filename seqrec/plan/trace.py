@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
+from seqrec.event_columns import EventColumns
 from seqrec.models import FullSoftmax, Negatives, SequenceModel
 from seqrec.plan.allocations import KINDS, Allocations
 from seqrec.plan.softmax import FullSoftmaxOutline
@@ -107,7 +108,8 @@ def _forward(model: SequenceModel, workload: Workload, trace: Allocations, preci
         inputs, lengths = torch.ones(rows, length).long(), torch.ones(rows).long()
         model.backbone.dropout_keys.rows = lengths
         places = torch.ones(targets, dtype=torch.long)
-        hidden = model(inputs, lengths).flatten(0, 1)[places]
+        events = EventColumns.blank(model.columns, (rows, length))
+        hidden = model(inputs, lengths, events).flatten(0, 1)[places]
         trace.part = "loss"
         loss: Tensor = model.loss(hidden, places, model.items.weight, _negatives(model))
         penalty = model.penalty()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from seqrec.event_columns import EventColumns
 from seqrec.models import build_head
 from seqrec.recipe import Recipe, build_data
 from seqrec.stream import Position
@@ -79,7 +80,8 @@ def workload_of_budget(recipe: Recipe, world_size: int, n_items: int) -> Workloa
     rows = max(1, round(settings.step_tokens / settings.partitions * largest / settings.max_length))
     items = torch.ones(rows, settings.max_length + head.extra_events, dtype=torch.long)
     lengths = torch.full((rows,), items.shape[1])
-    inputs, _, targets = head.pairs(items, lengths, np.arange(rows, dtype=np.uint64))
+    events = EventColumns.blank(recipe.model.columns, (rows, items.shape[1]))
+    inputs, _, targets, _ = head.pairs(items, lengths, np.arange(rows, dtype=np.uint64), events)
     return Workload(
         n_items=n_items,
         rows=rows,

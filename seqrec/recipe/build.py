@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import AdaLoraSettings, SequenceModel, build_head, build_loss, build_model
+from seqrec.models import AdaLoraSettings, RankingModel, build_head, build_loss, build_model
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
@@ -69,6 +69,7 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         rows = trainer.strategy.shard_of(data.store.manifest.counts.items).own
     L.seed_everything(recipe.seed, verbose=False)
     model = build_recipe_model(recipe, data.store, total_steps=total_steps, table_rows=rows)
+    model.check_list(int(recipe.selection.metric.partition("@")[2]), where="selection.metric")
     module = SequenceRecommender(
         model,
         recipe.optimizer,
@@ -85,18 +86,26 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
     settings = recipe.data.model_copy(update=changes)
     max_history = settings.max_length - int(head.with_mask)
     in_batch = 0 if negatives is None else negatives.in_batch
-    return SequenceDataModule(settings, head, seed=recipe.seed, max_history=max_history, in_batch=in_batch)
+    return SequenceDataModule(
+        settings,
+        head,
+        seed=recipe.seed,
+        max_history=max_history,
+        in_batch=in_batch,
+        columns=recipe.model.columns,
+    )
 
 
 def build_recipe_model(
     recipe: Recipe, store: SequenceStore, *, total_steps: int, table_rows: slice | None = None
-) -> SequenceModel:
+) -> RankingModel:
     """The model, over the store's catalogue; arguments as in `build_model`."""
     return build_model(
         recipe.model,
         n_items=store.manifest.counts.items,
         max_length=recipe.data.max_length,
         total_steps=total_steps,
+        actions=store.manifest.actions,
         table_rows=table_rows,
     )
 

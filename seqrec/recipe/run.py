@@ -24,7 +24,7 @@ from peft import PeftModel
 
 from seqrec.errors import RunError, SeqrecError
 from seqrec.logs import prepare
-from seqrec.models import ParameterCounts, SequenceModel, rank_pattern
+from seqrec.models import ParameterCounts, RankingModel, rank_pattern
 from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.processes import is_first_process, is_restart, place
@@ -135,7 +135,7 @@ class Run:
         return build_data(self.recipe, **({} if self._store is None else {"store": str(self._store)}))
 
     @cached_property
-    def model(self) -> SequenceModel:
+    def model(self) -> RankingModel:
         """The trained model: the best checkpoint's weights, in evaluation mode.
 
         Raises:
@@ -281,7 +281,7 @@ def _write_result(run: Run, parts: Parts, counts: ParameterCounts, seconds: floa
     write_text(run._result_file, json.dumps(result, indent=2) + "\n")
 
 
-def _adapter_ranks(model: SequenceModel) -> dict[str, int] | None:
+def _adapter_ranks(model: RankingModel) -> dict[str, int] | None:
     backbone = model.backbone.model
     return rank_pattern(backbone) if isinstance(backbone, PeftModel) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import yaml
 
 from seqrec.errors import BundleError, RunError
-from seqrec.export import Bundle, export_bundle, load_bundle
-from seqrec.models import SequenceModel
+from seqrec.export import Bundle, History, export_bundle, load_bundle
+from seqrec.models import RankingModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.run import Run
 from seqrec.recipe.schema import Recipe
 from seqrec.serving import Recommender
+from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
 
 SAMPLE_USERS = 8
@@ -37,7 +39,7 @@ class Trained:
         self.recipe = recipe
 
     @property
-    def model(self) -> SequenceModel:
+    def model(self) -> RankingModel:
         """In evaluation mode."""
         return self._source.model
 
@@ -71,7 +73,17 @@ class Trained:
             seen=self.recipe.data.split.seen,
             max_length=self.recipe.data.max_length,
             popular=self.data.split.train_counts[1:],
+            actions=self.data.store.manifest.actions,
         )
+
+    def histories(self, user_ids: Sequence[str]) -> list[History]:
+        """The whole sequences of users of the store, with what the model reads of events.
+
+        Raises:
+            UnknownIdError: a user is not in the store.
+        """
+        rows = self.data.store.rows_of(user_ids, ("items", *self.model.columns))
+        return [_history(self.data.store, rows[user_id]) for user_id in user_ids]
 
 
 def open_trained(path: str | Path, *, store: str | Path | None = None) -> Trained:
@@ -99,10 +111,10 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
         BundleError: the bundle does not reproduce the scores, or ``out`` exists.
     """
     store = run.data.store
-    sequences = next(iter(store.scan()), None)
-    if sequences is None:
+    if not store.units:
         raise RunError("the store is empty", where=str(store.path))
-    rows = [sequences.items[a:b] for a, b in zip(sequences.offsets, sequences.offsets[1:], strict=False)]
+    columns = ["items", *run.model.columns]
+    rows = store.read_table(store.units[0], columns=columns).slice(0, SAMPLE_USERS).to_pylist()
     evaluation = run.evaluation_file("test")
     return export_bundle(
         out,
@@ -114,6 +126,14 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
         max_length=run.recipe.data.max_length,
         recipe_text=dump_recipe(run.recipe),
         metrics=json.loads(evaluation.read_text()) if evaluation.is_file() else None,
-        sample_histories=[store.catalogue.decode(row.tolist()) for row in rows[:SAMPLE_USERS]],
+        sample_histories=[_history(store, row) for row in rows],
+        actions=store.manifest.actions,
         merge=merge,
     )
+
+
+def _history(store: SequenceStore, row: dict[str, Any]) -> History:
+    """Of a row as the store has it."""
+    names = store.manifest.actions
+    actions = [names[code] for code in row["actions"]] if "actions" in row else None
+    return History(store.catalogue.decode(row["items"]), row.get("timestamps"), actions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from seqrec.export import Bundle, evaluating
-from seqrec.models import PAD, SequenceModel
-from seqrec.ranking import DotScorer, ItemLists, rank
+from seqrec.event_columns import EventColumns
+from seqrec.export import Bundle, Encoded, Encoder, History, evaluating
+from seqrec.models import PAD, RankingModel
+from seqrec.ranking import ItemLists
 from seqrec.store import Catalogue
 
 Int64 = npt.NDArray[np.int64]
@@ -36,7 +37,7 @@ class Recommendation(NamedTuple):
 
 
 class Recommender:
-    """Recommends the items that a model scores highest, of the whole catalogue.
+    """Recommends the items that a model ranks highest.
 
     A user without a history gets the most popular items of training. The same histories in the same call get the same
     slates; another batch may change the last bits of a score.
@@ -47,24 +48,27 @@ class Recommender:
         seen: `filter` never recommends an item of the history, `allow` may.
         max_length: positions that an input takes; of longer histories the model sees the latest events that fit.
         popular: int64 (N,), training events of each item.
+        actions: names of the store's action types, in the order of their codes; for a model that reads actions.
     Raises:
         ValueError: model, ids and counts are of different catalogues.
     """
 
     def __init__(
         self,
-        model: SequenceModel,
+        model: RankingModel,
         item_ids: Sequence[str],
         *,
         seen: Literal["filter", "allow"],
         max_length: int,
         popular: Int64,
+        actions: Sequence[str] = (),
     ):
-        n_items = len(model.item_vectors())
+        n_items = model.n_items
         if not n_items == len(item_ids) == len(popular):
-            raise ValueError(f"{n_items} item vectors, {len(item_ids)} item ids and {len(popular)} training counts")
+            raise ValueError(f"{n_items} items, {len(item_ids)} item ids and {len(popular)} training counts")
         self.model = model
         self.catalogue = Catalogue.of_ids(item_ids)
+        self._encode = Encoder(self.catalogue, actions, model.columns)
         self.seen = seen
         self.max_length = max_length
         self.popular = popular
@@ -79,27 +83,30 @@ class Recommender:
             seen=manifest.seen,
             max_length=manifest.max_length,
             popular=bundle.training_counts,
+            actions=manifest.actions,
         )
 
-    def recommend(self, histories: Sequence[Sequence[str]], k: int) -> list[list[Recommendation]]:
+    def recommend(self, histories: Sequence[Sequence[str] | History], k: int) -> list[list[Recommendation]]:
         """A slate for each history.
 
         Args:
-            histories: item ids, oldest first; an empty one for a new user.
+            histories: item ids, oldest first, or a `History` where the model reads more of an event; an empty one for
+                a new user.
             k: items a slate, >= 1. A slate is shorter where fewer items are left.
         Returns:
             For each history its items, best first; of equal scores the earlier in the catalogue comes first.
         Raises:
-            UnknownIdError: a history has an id that is not in the catalogue.
+            UnknownIdError: a history has an id that is not in the catalogue, or an action that was not in training.
+            UnsupportedError: the model's slates are shorter than k, or a history lacks what it reads of events.
             MetricError: a score is NaN.
         """
         if k < 1:
             raise ValueError(f"k is {k}, a slate has at least one item")
-        events = torch.from_numpy(self.catalogue.encode(item_id for history in histories for item_id in history))
-        encoded = torch.split(events, [len(history) for history in histories])
-        slates = [self._popular_slate(k) if not len(items) else [] for items in encoded]
+        self.model.check_list(k)
+        encoded = self._encode(histories)
+        slates = [self._popular_slate(k) if not len(items) else [] for items, _ in encoded]
         with evaluating(self.model):
-            for users in self._batches([len(items) for items in encoded]):
+            for users in self._batches([len(items) for items, _ in encoded]):
                 for user, slate in zip(users, self._slates([encoded[u] for u in users], k), strict=True):
                     slates[user] = slate
         return slates
@@ -118,18 +125,23 @@ class Recommender:
         if batch:
             yield batch
 
-    def _slates(self, histories: list[Tensor], k: int) -> list[list[Recommendation]]:
-        """Slates of one batch of non-empty histories, each int64 (length,), 1..N."""
-        item_vectors = self.model.item_vectors()
-        device, most = item_vectors.device, self.model.max_history(self.max_length)
-        latest = [items[-most:] for items in histories]
-        lengths = torch.tensor([len(items) for items in latest], device=device)
-        inputs = pad_sequence(latest, batch_first=True, padding_value=PAD).to(device)
-        scorer = DotScorer(self.model.user_vectors(inputs, lengths), item_vectors)
-        ranked = rank(scorer, k=k, seen=_item_lists(histories, device) if self.seen == "filter" else None)
+    def _slates(self, histories: list[Encoded], k: int) -> list[list[Recommendation]]:
+        """Slates of one batch of non-empty histories."""
+        device, most = self.model.device, self.model.max_history(self.max_length)
+        lengths = torch.tensor([min(len(items), most) for items, _ in histories], device=device)
+
+        def padded(columns: Iterable[Tensor]) -> Tensor:
+            return pad_sequence([column[-most:] for column in columns], batch_first=True).to(device)
+
+        items = [items for items, _ in histories]
+        events = EventColumns(
+            **{name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
+        )
+        seen = _item_lists(items, device) if self.seen == "filter" else None
+        ranked = self.model.rank(padded(items), lengths, events, k=k, seen=seen)
         return [
-            [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(items, scores, strict=True) if i != PAD]
-            for items, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)
+            [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(top, scores, strict=True) if i != PAD]
+            for top, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)
         ]
 
     def _popular_slate(self, k: int) -> list[Recommendation]:

@@ -19,6 +19,7 @@ class Sequences:
         items: int32 (events,), 1..N.
         timestamps: int64 (events,) µs since 1970 UTC, or None where the store has no times or they were not read.
         actions: int8 (events,), codes into ``manifest.actions``, or None likewise.
+        values: float32 (events,), NaN where an event has none, or None likewise.
     """
 
     rows: npt.NDArray[np.int64]
@@ -26,6 +27,7 @@ class Sequences:
     items: npt.NDArray[np.int32]
     timestamps: npt.NDArray[np.int64] | None = None
     actions: npt.NDArray[np.int8] | None = None
+    values: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -40,8 +42,8 @@ class Sequences:
         return np.repeat(np.arange(len(self)), self.lengths)
 
 
-def from_table(table: pa.Table, first_row: int) -> Sequences:
-    """Reads the columns of one unit; ``first_row`` is its first row's number in the store."""
+def from_table(table: pa.Table, rows: npt.NDArray[np.int64]) -> Sequences:
+    """The columns of some users; ``rows``, int64 (n,), are their row numbers in the store."""
     items = _flat(table, "items")
     assert items is not None
     offsets = items.offsets.to_numpy().astype(np.int64)
@@ -52,11 +54,12 @@ def from_table(table: pa.Table, first_row: int) -> Sequences:
         return None if column is None or column.null_count == len(column) > 0 else column.flatten().to_numpy()
 
     return Sequences(
-        rows=np.arange(first_row, first_row + table.num_rows, dtype=np.int64),
+        rows=rows,
         offsets=offsets - offsets[0],  # a slice of an array begins where it was cut
         items=items.flatten().to_numpy(),
         timestamps=values("timestamps"),  # type: ignore[arg-type]
         actions=values("actions"),  # type: ignore[arg-type]
+        values=values("values"),  # type: ignore[arg-type]
     )
 
 

@@ -81,29 +81,35 @@ class SequenceStore:
                 first_row += rows
         return units
 
-    def read(self, unit: Unit, columns: Sequence[str] = ("items",)) -> Sequences:
-        """The sequences of one unit; ``columns`` among `items`, `timestamps`, `actions`.
+    def read(self, *units: Unit, columns: Sequence[str] = ("items",)) -> Sequences:
+        """The sequences of units of one shard, in their order.
 
+        Args:
+            units: those of one shard.
+            columns: of `items`, `timestamps`, `actions`, `values`.
         Raises:
             StoreError: the shard is damaged, or a row holds an item that the catalogue does not.
         """
-        sequences = from_table(self.read_table(unit, columns), unit.first_row)
-        self._check_items(unit, sequences)
+        rows = np.concatenate([np.arange(unit.first_row, unit.first_row + unit.rows) for unit in units])
+        sequences = from_table(self.read_table(*units, columns=columns), rows)
+        self._check_items(units[0].shard, sequences)
         return sequences
 
-    def read_table(self, unit: Unit, columns: Sequence[str]) -> pa.Table:
-        """The named columns of one unit as an Arrow table."""
+    def read_table(self, *units: Unit, columns: Sequence[str]) -> pa.Table:
+        """The named columns of units of one shard as an Arrow table."""
+        shard, last = units[0].shard, units[-1]
         with reaching(self.path):
             try:
-                with self._open(self._shards[unit.shard]) as file:
+                with self._open(self._shards[shard]) as file:
+                    groups = [unit.row_group for unit in units]
                     # a column or two: Arrow's own threads would take longer to hand them over than to decode them
-                    return file.read_row_group(unit.row_group, columns=list(columns), use_threads=False)
+                    return file.read_row_groups(groups, columns=list(columns), use_threads=False)
             except (pa.ArrowException, OSError) as error:
                 if not is_local(self.path):
                     raise  # the network's, more likely than the file's
                 raise StoreError(
-                    f"cannot read rows {unit.first_row:,} to {unit.first_row + unit.rows - 1:,} of the store",
-                    where=str(self.path / unit.shard),
+                    f"cannot read rows {units[0].first_row:,} to {last.first_row + last.rows - 1:,} of the store",
+                    where=str(self.path / shard),
                     reason=" ".join(str(error).split()),
                     do="copy the store again, or prepare it again",
                 ) from error
@@ -111,12 +117,12 @@ class SequenceStore:
     def scan(self, columns: Sequence[str] = ("items",)) -> Iterator[Sequences]:
         """All sequences, a unit at a time, in row order."""
         for unit in self.units:
-            yield self.read(unit, columns)
+            yield self.read(unit, columns=columns)
 
     def user_ids(self) -> Iterator[str]:
         """Every user_id, in row order."""
         for unit in self.units:
-            yield from self.read_table(unit, ["user_id"]).column("user_id").to_pylist()
+            yield from self.read_table(unit, columns=["user_id"]).column("user_id").to_pylist()
 
     def histories(self, user_ids: Iterable[str]) -> dict[str, list[int]]:
         """The whole sequence of each named user, as item indices.
@@ -124,12 +130,20 @@ class SequenceStore:
         Raises:
             UnknownIdError: a user is not in the store.
         """
+        return {user_id: row["items"] for user_id, row in self.rows_of(user_ids, ("items",)).items()}
+
+    def rows_of(self, user_ids: Iterable[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The named columns of each named user: lists with an entry an event, as they are in the store.
+
+        Raises:
+            UnknownIdError: a user is not in the store.
+        """
         wanted = list(dict.fromkeys(user_ids))
-        found: dict[str, list[int]] = {}
+        found: dict[str, dict[str, Any]] = {}
         for unit in self.units:
-            table = self.read_table(unit, ["user_id", "items"])
+            table = self.read_table(unit, columns=["user_id", *columns])
             table = table.filter(pc.is_in(table.column("user_id"), value_set=pa.array(wanted, pa.string())))
-            found |= dict(zip(table.column("user_id").to_pylist(), table.column("items").to_pylist(), strict=True))
+            found |= {row.pop("user_id"): row for row in table.to_pylist()}
         missing = [user_id for user_id in wanted if user_id not in found]
         if missing:
             raise UnknownIdError(
@@ -139,7 +153,7 @@ class SequenceStore:
             )
         return {user_id: found[user_id] for user_id in wanted}
 
-    def _check_items(self, unit: Unit, sequences: Sequences) -> None:
+    def _check_items(self, shard: str, sequences: Sequences) -> None:
         items, n_items = sequences.items, self.manifest.counts.items
         # a column with nulls comes as floats; their NaN lies outside as well
         if not len(items) or (items.min() >= 1 and items.max() <= n_items):
@@ -147,8 +161,8 @@ class SequenceStore:
         event = int(np.flatnonzero(~((items >= 1) & (items <= n_items)))[0])
         row = int(np.searchsorted(sequences.offsets, event, side="right")) - 1
         raise StoreError(
-            f"row {unit.first_row + row:,} of the store holds item {items[event]}, its catalogue 1 to {n_items:,}",
-            where=str(self.path / unit.shard),
+            f"row {sequences.rows[row]:,} of the store holds item {items[event]}, its catalogue 1 to {n_items:,}",
+            where=str(self.path / shard),
             event=f"{event - sequences.offsets[row]:,} of its sequence",
             do="prepare the store again; it was not written by seqrec, or changed since",
         )

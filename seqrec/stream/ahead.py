@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+import torch
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -25,7 +27,8 @@ class Workers:
 
     def __init__(self, n: int):
         self.n = n
-        self._pool = ThreadPoolExecutor(n, thread_name_prefix="seqrec-stream") if n else None
+        torch.get_num_threads()  # settles this thread's number, which would be that of the first worker otherwise
+        self._pool = ThreadPoolExecutor(n, "seqrec-stream", _use_one_thread) if n else None
         # once, and before an interpreter that exits in mid-epoch has taken the pool's module apart
         self._end = weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True) if self._pool else None
 
@@ -48,6 +51,11 @@ class Workers:
     ) -> None:
         if self._end is not None:
             self._end()
+
+
+def _use_one_thread() -> None:
+    """Lets torch split no operation of this thread: helpers of all workers together would wait for each other."""
+    torch.set_num_threads(1)
 
 
 def ahead(items: Iterable[T], n: int) -> Iterator[T]:

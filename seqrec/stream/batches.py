@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from seqrec.event_columns import NO_COLUMNS, EventColumns
+
 
 class Position(NamedTuple):
     """Where training stands, for any number of ranks: ``step`` steps of epoch ``epoch`` are done."""
@@ -24,6 +26,7 @@ class TrainingBatch:
         inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
         lengths: int64 (B,).
         targets: int64 (B, L), PAD where nothing is predicted; everywhere in the filler of a rank without rows.
+        events: columns (B, L) beside ``inputs``, those that are asked for.
         rows: int64 (B,), store rows of the sequences; empty in a filler, and shorter than B where shapes are fixed and
             the last rows only fill up. A row can occur more than once where long histories are cut into several
             sequences.
@@ -42,6 +45,7 @@ class TrainingBatch:
     inputs: Tensor
     lengths: Tensor
     targets: Tensor
+    events: EventColumns
     rows: Tensor
     keys: Tensor
     step_targets: int
@@ -59,7 +63,7 @@ class TrainingBatch:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **pinned)
+        return replace(self, **pinned, events=self.events.each(Tensor.pin_memory))
 
 
 @dataclass
@@ -73,6 +77,7 @@ class EvaluationBatch:
         lengths: int64 (B,), as many as ``items``.
         targets: int64 (B,), or None.
         seen: offsets int64 (B + 1,) and items int64, whole histories, which may not be recommended; None if they may.
+        events: columns (B, L) beside ``items``, those that are asked for.
         fixed_shape: whether ``items`` has one of few shapes, in which the model is to take it as it is.
     """
 
@@ -82,4 +87,5 @@ class EvaluationBatch:
     targets: Tensor | None
     seen_offsets: Tensor | None
     seen_items: Tensor | None
+    events: EventColumns = NO_COLUMNS
     fixed_shape: bool = False

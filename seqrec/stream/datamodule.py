@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -10,9 +10,11 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from seqrec.errors import RunError, UnsupportedError
+from seqrec.event_columns import ColumnName
 from seqrec.store.split import Part, Split, resolve
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
+from seqrec.stream.columns import check_columns
 from seqrec.stream.evaluation_stream import EvaluationStream
 from seqrec.stream.settings import DataSettings
 from seqrec.stream.training_stream import Task, TrainingStream
@@ -30,12 +32,23 @@ class SequenceDataModule(L.LightningDataModule):
         seed: of the order and of what the task draws.
         max_history: latest events that the model gets to see when it recommends.
         in_batch: targets that a step takes as its negatives, where the loss asks for some.
+        columns: what batches carry of the events beside their items, each with the recipe field that asks for it.
     Raises:
         StoreError: no store there.
+        UnsupportedError: the store lacks one of the columns.
         RecipeError, UnsupportedError: the split protocol does not fit the store.
     """
 
-    def __init__(self, settings: DataSettings, task: Task, *, seed: int, max_history: int, in_batch: int = 0):
+    def __init__(
+        self,
+        settings: DataSettings,
+        task: Task,
+        *,
+        seed: int,
+        max_history: int,
+        in_batch: int = 0,
+        columns: Mapping[ColumnName, str] | None = None,
+    ):
         super().__init__()
         self.settings = settings
         self.store = SequenceStore(settings.store, cache=settings.cache)
@@ -44,6 +57,8 @@ class SequenceDataModule(L.LightningDataModule):
         self._seed = seed
         self._max_history = max_history
         self._in_batch = in_batch
+        self._columns = tuple(columns or {})
+        check_columns(columns or {}, self.store.manifest, where=settings.store)
 
     @cached_property
     def split(self) -> Split:
@@ -54,12 +69,20 @@ class SequenceDataModule(L.LightningDataModule):
     def training(self) -> TrainingStream:
         """The training batches."""
         return TrainingStream(
-            self.store, self.split, self.settings, self._task, seed=self._seed, in_batch=self._in_batch
+            self.store,
+            self.split,
+            self.settings,
+            self._task,
+            seed=self._seed,
+            in_batch=self._in_batch,
+            columns=self._columns,
         )
 
     def evaluation(self, part: Part | None) -> EvaluationStream:
         """The validation or test batches; without a part the whole sequence of every user, without targets."""
-        return EvaluationStream(self.store, self.split, self.settings, part, max_history=self._max_history)
+        return EvaluationStream(
+            self.store, self.split, self.settings, part, max_history=self._max_history, columns=self._columns
+        )
 
     def setup(self, stage: str) -> None:
         """Takes the rank's place and refuses Trainer arguments under which the stream would not be exact."""

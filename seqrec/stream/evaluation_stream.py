@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from seqrec.store.split import Part, Split
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch
 from seqrec.stream.collate import flatten, pad
+from seqrec.stream.columns import Columns, flat_columns, join_columns, pad_columns
 from seqrec.stream.fixed_shapes import FixedShapes
 from seqrec.stream.order_evaluation import EvaluationPlan, evaluation_plan
 from seqrec.stream.settings import DataSettings
@@ -47,6 +48,7 @@ class Histories:
         items: int32 (events,).
         starts, lengths: int64 (n,), the whole histories in ``items``.
         targets: int64 (n,), or None where whole sequences are the histories.
+        columns: what else is asked of the events, each (events,).
     """
 
     rows: Int64
@@ -54,6 +56,7 @@ class Histories:
     starts: Int64
     lengths: Int64
     targets: Int64 | None
+    columns: Columns = field(default_factory=dict)
 
 
 class EvaluationStream(Dataset[EvaluationBatch]):
@@ -65,24 +68,33 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         settings: batch budget and window.
         part: validation or test; None for the whole sequence of every user and no target.
         max_history: latest events that a model gets to see.
+        columns: what batches carry of the histories' events beside their items.
     """
 
     def __init__(
-        self, store: SequenceStore, split: Split, settings: DataSettings, part: Part | None, *, max_history: int
+        self,
+        store: SequenceStore,
+        split: Split,
+        settings: DataSettings,
+        part: Part | None,
+        *,
+        max_history: int,
+        columns: Sequence[str] = (),
     ):
         self._store = store
         self._split = split
         self._part = part
-        self._columns = ("items",) if part is None else split.columns
+        self._split_columns = ("items",) if part is None else split.columns
+        self._columns = columns
         self._max_history = max_history
         left_out: dict[str, int] = {}
         cold, unit_rows, unit_tokens, lengths = 0, [], [], np.zeros(max_history + 1, np.int64)
         for unit in store.units:
-            sequences = store.read(unit, self._columns)
+            sequences = store.read(unit, columns=self._split_columns)
             if part is not None:
                 for reason, users in split.targets(sequences, part).left_out.items():
                     left_out[reason] = left_out.get(reason, 0) + int(users.sum())
-            histories = self._histories(sequences)
+            histories = self._histories(sequences, {})
             if histories.targets is not None:
                 cold += int((split.train_counts[histories.targets] == 0).sum())
             unit_rows.append(len(histories.rows))
@@ -130,9 +142,11 @@ class EvaluationStream(Dataset[EvaluationBatch]):
 
     def read(self, units: tuple[int, ...]) -> Histories:
         """Histories and targets of some units of the store."""
+        columns = tuple(dict.fromkeys((*self._split_columns, *self._columns)))
         parts, shift = [], 0
         for unit in units:
-            part = self._histories(self._store.read(self._store.units[unit], self._columns))
+            sequences = self._store.read(self._store.units[unit], columns=columns)
+            part = self._histories(sequences, flat_columns(sequences, self._columns))
             parts.append(replace(part, starts=part.starts + shift))
             shift += len(part.items)
         targets = [part.targets for part in parts if part.targets is not None]
@@ -142,31 +156,35 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             starts=np.concatenate([part.starts for part in parts]),
             lengths=np.concatenate([part.lengths for part in parts]),
             targets=np.concatenate(targets) if targets else None,
+            columns=join_columns([part.columns for part in parts]),
         )
 
-    def _histories(self, sequences: Sequences) -> Histories:
+    def _histories(self, sequences: Sequences, columns: Columns) -> Histories:
         if self._part is None:
             keep = sequences.lengths > 0
             starts, lengths = sequences.offsets[:-1][keep], sequences.lengths[keep]
-            return Histories(sequences.rows[keep], sequences.items, starts, lengths, None)
+            return Histories(sequences.rows[keep], sequences.items, starts, lengths, None, columns)
         targets = self._split.targets(sequences, self._part)
         keep = targets.position >= 0
         starts = sequences.offsets[:-1][keep]
         wanted = sequences.items[starts + targets.position[keep]].astype(np.int64)
-        return Histories(sequences.rows[keep], sequences.items, starts, targets.history_end[keep], wanted)
+        ends = targets.history_end[keep]
+        return Histories(sequences.rows[keep], sequences.items, starts, ends, wanted, columns)
 
     def _collate(self, histories: Histories, chosen: Int64) -> EvaluationBatch:
         starts, whole = histories.starts[chosen], histories.lengths[chosen]
         lengths = np.minimum(whole, self._max_history)
+        latest = starts + whole - lengths
         seen_offsets = seen_items = None
         if self._split.settings.seen == "filter":
             seen_offsets, seen_items = map(torch.from_numpy, flatten(histories.items, starts, whole))
         batch = EvaluationBatch(
             rows=torch.from_numpy(histories.rows[chosen]),
-            items=pad(histories.items, starts + whole - lengths, lengths),
+            items=pad(histories.items, latest, lengths),
             lengths=torch.from_numpy(lengths),
             targets=None if histories.targets is None else torch.from_numpy(histories.targets[chosen]),
             seen_offsets=seen_offsets,
             seen_items=seen_items,
+            events=pad_columns(histories.columns, latest, lengths),
         )
         return batch if self._shapes is None else self._shapes.evaluation(batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +86,7 @@ class FixedShapes:
             inputs=_pad(batch.inputs, shape),
             lengths=F.pad(batch.lengths, (0, more), value=1),
             targets=padded,
+            events=batch.events.each(partial(_pad, shape=shape)),
             keys=F.pad(batch.keys, (0, shape.rows - len(batch.keys))),
             places=_places(padded, shape.targets),
         )
@@ -95,7 +97,8 @@ class FixedShapes:
             return batch
         shape = self(len(batch.items), batch.items.shape[1])
         lengths = F.pad(batch.lengths, (0, shape.rows - len(batch.items)), value=1)
-        return replace(batch, items=_pad(batch.items, shape), lengths=lengths, fixed_shape=True)
+        items, events = _pad(batch.items, shape), batch.events.each(partial(_pad, shape=shape))
+        return replace(batch, items=items, lengths=lengths, events=events, fixed_shape=True)
 
 
 def _pad(values: Tensor, shape: Shape) -> Tensor:

@@ -20,7 +20,8 @@ class Window:
     """Units that are read together, and the slots (batches of like length) that their rows fill.
 
     Attributes:
-        units: indices of the units, in the order in which their rows are concatenated.
+        units: indices of the units, ascending, so that those of one shard can be read at once; their rows are
+            concatenated in this order.
         first_slot: number of its first slot; in training the slot's number is the step's.
         n_slots: number of its slots, >= 1.
     """
@@ -48,7 +49,7 @@ def number(
     firsts = np.cumsum(n_slots) - n_slots
     groups = np.split(units, bounds[1:-1])
     return tuple(
-        Window(tuple(members.tolist()), first, n)
+        Window(tuple(sorted(members.tolist())), first, n)
         for members, first, n in zip(groups, firsts.tolist(), n_slots.tolist(), strict=True)
     )
 

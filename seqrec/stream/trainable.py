@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from seqrec.random import row_keys
 from seqrec.store.sequences import Sequences
 from seqrec.store.split import Split
-from seqrec.stream.collate import flatten, with_slack
+from seqrec.stream.collate import sparse_rows, with_slack
+from seqrec.stream.columns import Columns, flat_columns, join_columns
 from seqrec.stream.long_histories import SlidingSettings, parts
 from seqrec.stream.settings import DataSettings
 
@@ -29,16 +30,18 @@ class TrainableRows:
             before it. No two sequences of a store have the same.
         items: int32 (events,).
         starts, lengths: int64 (n,), in ``items``.
+        columns: what else is asked of the events, each (events,).
     """
 
     ids: Int64
     items: npt.NDArray[np.int32]
     starts: Int64
     lengths: Int64
+    columns: Columns = field(default_factory=dict)
 
     def __getitem__(self, chosen: Int64 | slice) -> TrainableRows:
         """Some of the sequences, of the same events."""
-        return TrainableRows(self.ids[chosen], self.items, self.starts[chosen], self.lengths[chosen])
+        return TrainableRows(self.ids[chosen], self.items, self.starts[chosen], self.lengths[chosen], self.columns)
 
 
 def rows_of(ids: Int64) -> Int64:
@@ -58,12 +61,14 @@ class TrainableRule:
         split: the protocol, which says how many events of a user are trained on.
         settings: the longest input, and what becomes of longer histories.
         extra_events: events that a sequence has beyond its inputs.
+        columns: what is asked of the events beside their items.
     """
 
-    def __init__(self, split: Split, settings: DataSettings, extra_events: int):
+    def __init__(self, split: Split, settings: DataSettings, extra_events: int, columns: Sequence[str] = ()):
         self._split = split
         self._settings = settings
         self._extra_events = extra_events
+        self._columns = columns
 
     def describe(self) -> str:
         """The rule for lengths in words; the protocol describes itself."""
@@ -75,6 +80,9 @@ class TrainableRule:
 
     def __call__(self, sequences: Sequences) -> TrainableRows:
         """The training sequences of some users, in the order of the users and from the latest part of each on."""
+        return self._cut(sequences, flat_columns(sequences, self._columns))
+
+    def _cut(self, sequences: Sequences, columns: Columns) -> TrainableRows:
         ends = self._split.train_end(sequences)
         taught = np.flatnonzero(ends >= _SHORTEST)
         cut = parts(
@@ -86,21 +94,24 @@ class TrainableRule:
         users = taught[cut.history]
         items, starts = sequences.items, sequences.offsets[users] + cut.start
         if 2 * cut.length.sum() < len(items):  # else a window would hold whole histories of which it uses the end
-            offsets, kept = flatten(items, starts, cut.length)
-            items, starts = kept.astype(np.int32), offsets[:-1]
-        return TrainableRows(sequences.rows[users] + (cut.age << _AGE_BIT), items, starts, cut.length)
+            offsets, kept = sparse_rows(starts, cut.length)
+            items, starts = items[kept], offsets[:-1]
+            columns = {name: column[kept] for name, column in columns.items()}
+        return TrainableRows(sequences.rows[users] + (cut.age << _AGE_BIT), items, starts, cut.length, columns)
 
     def count(self, sequences: Sequences) -> Int64:
         """int64 (max_length + 1,): training sequences by the number of their inputs."""
-        inputs = self(sequences).lengths - self._extra_events
+        inputs = self._cut(sequences, {}).lengths - self._extra_events
         return np.bincount(inputs, minlength=self._settings.max_length + 1)
 
     def join(self, units: Sequence[TrainableRows]) -> TrainableRows:
         """The sequences of several units as one."""
         shifts = np.cumsum([0, *(len(unit.items) for unit in units[:-1])])
+        longest = self._settings.max_length + self._extra_events
         return TrainableRows(
             np.concatenate([unit.ids for unit in units]),
-            with_slack([unit.items for unit in units], self._settings.max_length + self._extra_events),
+            with_slack([unit.items for unit in units], longest),
             np.concatenate([unit.starts + shift for unit, shift in zip(units, shifts, strict=True)]),
             np.concatenate([unit.lengths for unit in units]),
+            join_columns([unit.columns for unit in units], longest),
         )

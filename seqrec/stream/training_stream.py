@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from seqrec.event_columns import EventColumns
 from seqrec.store.split import Split
 from seqrec.store.store import SequenceStore, Unit
 from seqrec.stream.ahead import Workers, ahead
 from seqrec.stream.batches import Position, TrainingBatch
 from seqrec.stream.collate import pad
+from seqrec.stream.columns import pad_columns
 from seqrec.stream.fixed_shapes import FixedShapes
 from seqrec.stream.in_batch import offered
 from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
@@ -32,6 +36,7 @@ Int64 = npt.NDArray[np.int64]
 # and more, so that jobs made ahead seldom want the window after next.
 _JOB_STEPS = 8
 _JOB_TOKENS = 131_072  # of such a job, or one step where that has more, so that large steps do not pile up
+_READ_AT_ONCE = 8  # units of a shard, since threads that take turns after each pass more time waiting than reading
 _COUNTED_AHEAD = 8  # units a thread, which keeps it busy and holds little
 
 
@@ -40,8 +45,10 @@ class Task(Protocol):
 
     extra_events: int
 
-    def pairs(self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs (B, L), their lengths (B,) and targets (B, L) of right-padded sequences."""
+    def pairs(
+        self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns
+    ) -> tuple[Tensor, Tensor, Tensor, EventColumns]:
+        """Inputs (B, L), their lengths (B,), targets (B, L) and the inputs' columns, of right-padded sequences."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class TrainingStream:
         task: makes inputs and targets; called from several threads.
         seed: of the order and of what the task draws.
         in_batch: targets that a step takes as its negatives.
+        columns: what batches carry of the events beside their items.
 
     Attributes:
         n_steps: steps of an epoch.
@@ -87,7 +95,15 @@ class TrainingStream:
     """
 
     def __init__(
-        self, store: SequenceStore, split: Split, settings: DataSettings, task: Task, *, seed: int, in_batch: int = 0
+        self,
+        store: SequenceStore,
+        split: Split,
+        settings: DataSettings,
+        task: Task,
+        *,
+        seed: int,
+        in_batch: int = 0,
+        columns: Sequence[str] = (),
     ):
         self._store = store
         self._split = split
@@ -95,7 +111,8 @@ class TrainingStream:
         self._task = task
         self._seed = seed
         self._in_batch = in_batch
-        self._rule = TrainableRule(split, settings, task.extra_events)
+        self._columns = columns
+        self._rule = TrainableRule(split, settings, task.extra_events, columns)
         self._unit_rows, self._unit_tokens, self._histogram = self._count()
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
@@ -211,17 +228,18 @@ class TrainingStream:
 
     def _submit_window(self, order: EpochPlan, partition: int, number: int, workers: Workers) -> Future[_ReadWindow]:
         # a function of its own, which returns and lets go of the units; the generator would hold them beside the window
-        units = order.partitions[partition][number].units
-        read = [workers.submit(self._read_unit, self._store.units[unit]) for unit in units]
+        units = [self._store.units[unit] for unit in order.partitions[partition][number].units]
+        read = [workers.submit(self._read_units, some) for some in _at_once(units)]
         return workers.submit(self._read_window, order, partition, number, read)
 
-    def _read_unit(self, unit: Unit) -> TrainableRows:
-        return self._rule(self._store.read(unit, self._split.columns))
+    def _read_units(self, units: Sequence[Unit]) -> TrainableRows:
+        columns = tuple(dict.fromkeys((*self._split.columns, *self._columns)))
+        return self._rule(self._store.read(*units, columns=columns))
 
     def _read_window(
-        self, order: EpochPlan, partition: int, number: int, units: list[Future[TrainableRows]]
+        self, order: EpochPlan, partition: int, number: int, read: list[Future[TrainableRows]]
     ) -> _ReadWindow:
-        rows = self._rule.join([unit.result() for unit in units])
+        rows = self._rule.join([some.result() for some in read])
         slots = order.slots(partition, number, rows.lengths - self._task.extra_events)
         # in slot order and with keys here, since many small calls, one a step, take longer than one for all
         rows = rows[np.concatenate(slots)]
@@ -236,7 +254,7 @@ class TrainingStream:
 
     def _make_step(self, position: Position, parts: Sequence[tuple[Share, _Reading]]) -> list[TrainingBatch]:
         batches = [self._make(position, part, reading) for part, reading in parts]
-        batches += [_filler(position)] * (self.micro_batches - len(batches))
+        batches += [self._filler(position)] * (self.micro_batches - len(batches))
         if self._shapes is not None:
             batches = [self._shapes.training(batch) for batch in batches]
         targets = sum(int(torch.count_nonzero(batch.targets)) for batch in batches)
@@ -265,11 +283,18 @@ class TrainingStream:
         chosen = slice(begin + some.start, begin + some.stop)
         rows, keys = window.rows[chosen], window.keys[chosen]
         if not len(keys):
-            return _filler(position)
+            return self._filler(position)
         items = pad(rows.items, rows.starts, rows.lengths)
-        pairs = self._task.pairs(items, torch.from_numpy(rows.lengths), keys)
+        events = pad_columns(rows.columns, rows.starts, rows.lengths)
+        pairs = self._task.pairs(items, torch.from_numpy(rows.lengths), keys, events)
         named = torch.from_numpy(rows_of(rows.ids)), torch.from_numpy(keys.view(np.int64))
         return TrainingBatch(*pairs, *named, 0, 0, position, 0, position)
+
+    def _filler(self, position: Position) -> TrainingBatch:
+        """A row without a target, so that a rank without rows still meets the others in their collectives."""
+        one, none = torch.ones(1, 1, dtype=torch.long), torch.empty(0, dtype=torch.long)
+        events = EventColumns.blank(self._columns, (1, 1))
+        return TrainingBatch(one, one[0], torch.zeros_like(one), events, none, none, 0, 0, position, 0, position)
 
     def _fixed_shapes(self) -> FixedShapes | None:
         if self._settings.length_buckets is None:
@@ -285,7 +310,7 @@ class TrainingStream:
         unit_rows, unit_tokens, whole = [], [], np.zeros_like(tokens)
         with Workers(self._settings.prefetch_threads) as workers:
             counts = (
-                workers.submit(lambda unit: self._rule.count(self._store.read(unit, columns)), unit)
+                workers.submit(lambda unit: self._rule.count(self._store.read(unit, columns=columns)), unit)
                 for unit in self._store.units
             )
             for count in ahead(counts, _COUNTED_AHEAD * workers.n):
@@ -296,8 +321,8 @@ class TrainingStream:
         return np.array(unit_rows, np.int64), np.array(unit_tokens, np.int64), whole
 
 
-def _filler(position: Position) -> TrainingBatch:
-    """A row without a target, so that a rank without rows still meets the others in their collectives."""
-    one = torch.ones(1, 1, dtype=torch.long)
-    none = torch.empty(0, dtype=torch.long)
-    return TrainingBatch(one, one[0], torch.zeros_like(one), none, none, 0, 0, position, 0, position)
+def _at_once(units: Sequence[Unit]) -> Iterator[tuple[Unit, ...]]:
+    """The units in pieces that are read together, each of one shard."""
+    for _, of_shard in groupby(units, key=attrgetter("shard")):
+        some = tuple(of_shard)
+        yield from (some[start : start + _READ_AT_ONCE] for start in range(0, len(some), _READ_AT_ONCE))

@@ -13,7 +13,7 @@ from peft import AdaLoraConfig, PeftModel
 from torch.nn.parallel import DistributedDataParallel
 
 from seqrec.errors import RunError, UnsupportedError
-from seqrec.models import SequenceModel, allocate_ranks, allocator_state, load_allocator_state
+from seqrec.models import RankingModel, allocate_ranks, allocator_state, load_allocator_state
 from seqrec.models.adapters import ADAPTER_NAME
 from seqrec.stream import SequenceDataModule, TrainingBatch
 from seqrec.training.collectives import RankSum, gather_over_ranks
@@ -128,7 +128,7 @@ class AllocateRanks(Callback):
         model: any model; nothing happens unless its adapter is AdaLoRA.
     """
 
-    def __init__(self, model: SequenceModel):
+    def __init__(self, model: RankingModel):
         backbone = model.backbone.model
         self._peft = backbone if isinstance(backbone, PeftModel) else None
         if self._peft is not None and not isinstance(self._peft.peft_config[ADAPTER_NAME], AdaLoraConfig):

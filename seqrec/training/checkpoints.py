@@ -12,11 +12,11 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from seqrec.errors import RunError
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel
 from seqrec.training.collectives import from_first_rank
 from seqrec.training.plain_values import plain_values_only
 
-PREFIX = "model."  # of the SequenceModel inside the LightningModule
+PREFIX = "model."  # of the RankingModel inside the LightningModule
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -60,7 +60,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def without_restorable(state: Mapping[str, Any], model: SequenceModel) -> dict[str, Any]:
+def without_restorable(state: Mapping[str, Any], model: RankingModel) -> dict[str, Any]:
     """The state without frozen weights that the pretrained source has anyway."""
     restorable = {PREFIX + key for key in model.restorable_keys()}
     return {key: value for key, value in state.items() if key not in restorable}
@@ -73,7 +73,7 @@ def check_missing(state: Mapping[str, Any], module: nn.Module) -> None:
         RunError: keys are missing or too many.
     """
     model = module.model
-    assert isinstance(model, SequenceModel)
+    assert isinstance(model, RankingModel)
     expected = without_restorable(module.state_dict(), model).keys()
     missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
     if missing or unknown:
@@ -84,7 +84,7 @@ def check_missing(state: Mapping[str, Any], module: nn.Module) -> None:
         )
 
 
-def load_weights(model: SequenceModel, checkpoint: Mapping[str, Any]) -> None:
+def load_weights(model: RankingModel, checkpoint: Mapping[str, Any]) -> None:
     """Puts the weights of a checkpoint into a model built from the same recipe."""
     holder = nn.Module()
     holder.model = model
@@ -94,5 +94,5 @@ def load_weights(model: SequenceModel, checkpoint: Mapping[str, Any]) -> None:
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a checkpoint under the names that a `SequenceModel` gives them."""
+    """The weights of a checkpoint under the names that a `RankingModel` gives them."""
     return {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items()}

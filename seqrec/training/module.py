@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from seqrec.evaluation import RankHistogram, rank_users
-from seqrec.models import Negatives, NegativeSampler, SequenceModel
+from seqrec.evaluation import RankHistogram, cutoffs_within, rank_users
+from seqrec.models import Negatives, NegativeSampler, RankingModel, SequenceModel
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, TrainingBatch
 from seqrec.training.averages import AverageWeights
@@ -33,7 +33,7 @@ VALIDATION_PREFIX = "val/"
 
 
 class SequenceRecommender(L.LightningModule):
-    """Trains a `SequenceModel` on the batches of a `SequenceDataModule`.
+    """Trains a `RankingModel` on the batches of a `SequenceDataModule`.
 
     The gradient of a step is that of the mean loss over all targets of the global batch, whatever the number of ranks
     and micro-batches: each contributes by its share of the targets.
@@ -57,7 +57,7 @@ class SequenceRecommender(L.LightningModule):
 
     def __init__(
         self,
-        model: SequenceModel,
+        model: RankingModel,
         optimizer: OptimizerSettings,
         *,
         seed: int,
@@ -66,14 +66,14 @@ class SequenceRecommender(L.LightningModule):
     ):
         super().__init__()
         self.model = model
-        self.ranks = RankHistogram()
+        self.ranks = RankHistogram(cutoffs_within(model.list_limit))
         self.optimizer_settings = optimizer
         self.seed = seed
         self.total_steps = total_steps
         self.stop_requested = False
         self._sampler: NegativeSampler | None = None
         if (wanted := model.loss.negatives) is not None:
-            self._sampler = NegativeSampler(wanted, model.items.n_items, seed=seed, train_counts=train_counts)
+            self._sampler = NegativeSampler(wanted, model.n_items, seed=seed, train_counts=train_counts)
         self._negatives: Negatives | None = None
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
@@ -129,7 +129,7 @@ class SequenceRecommender(L.LightningModule):
                 table = self.model.items.weight
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
         summed = self.model.training_loss(
-            batch.inputs, batch.lengths, batch.targets, self._negatives, batch.keys, batch.places
+            batch.inputs, batch.lengths, batch.targets, batch.events, self._negatives, batch.keys, batch.places
         )
         targets, stops = self._step_sums.wait()
         loss = summed * (loss_factor(self.trainer) / targets)
@@ -147,6 +147,7 @@ class SequenceRecommender(L.LightningModule):
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         if isinstance(self.trainer.strategy, CatalogueParallelStrategy):
+            assert isinstance(self.model, SequenceModel)  # what the strategy can shard
             ranked = rank_over_shards(self.model, batch, k=max(self.ranks.cutoffs))
             assert ranked.target_rank is not None  # there are targets
             self.ranks.update(ranked.target_rank)
@@ -157,8 +158,7 @@ class SequenceRecommender(L.LightningModule):
             assert ranked.target_rank is not None  # there are targets
             self.ranks.update(ranked.target_rank)
         elif gathers:
-            one = torch.ones(1, 1, dtype=torch.long, device=self.device)
-            self.model.user_vectors(one, one[0])
+            self.model.rank(*self.model.filler(self.device), k=1, users=0, in_parts=False)
 
     def on_validation_epoch_end(self) -> None:
         metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}

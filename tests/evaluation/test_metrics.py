@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from seqrec.errors import MetricError
-from seqrec.evaluation.metrics import coverage, popularity, rank_gains, rank_histogram, rank_metrics, times_recommended
+from seqrec.evaluation.metrics import (
+    coverage,
+    cutoffs_within,
+    popularity,
+    rank_gains,
+    rank_histogram,
+    rank_metrics,
+    times_recommended,
+)
 
 RANKS = np.array([0, 1, 4, 5, 19, 20, -1, 3])
 
@@ -58,3 +66,9 @@ def test_popularity_is_the_mean_over_recommendations():
 def test_no_users_is_an_error():
     with pytest.raises(MetricError, match="no users to evaluate"):
         rank_metrics(rank_histogram(np.array([], np.int64), 20))
+
+
+def test_lists_have_the_cutoffs_that_they_reach() -> None:
+    assert [cutoffs_within(limit) for limit in (None, 20, 12, 5)] == [(5, 10, 20), (5, 10, 20), (5, 10), (5,)]
+    with pytest.raises(MetricError, match="lists of at most 4 items are too short for metrics at 5, 10, 20"):
+        cutoffs_within(4)

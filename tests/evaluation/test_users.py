@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from seqrec.evaluation import rank_users, users
+from seqrec.evaluation import rank_users
+from seqrec.models import model as models
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 
 
@@ -20,7 +21,7 @@ def test_a_batch_in_parts_ranks_as_the_whole(
     for number in range(len(stream)):
         batch = stream[number]
         whole = rank_users(model, batch, k=5)
-        monkeypatch.setattr(users, "CPU_TOKENS", 70)
+        monkeypatch.setattr(models, "CPU_TOKENS", 70)
         parts = rank_users(model, batch, k=5)
         monkeypatch.undo()
         assert len(batch.rows) > 10

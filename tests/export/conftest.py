@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 import seqrec.export.writer
-from seqrec.export import export_bundle, load_bundle
+from seqrec.export import Encoded, Encoder, export_bundle, load_bundle
 from seqrec.export.scoring import history_scores
 from seqrec.export.verify import sample_scores
 from seqrec.models import PAD, ModelSettings, SequenceModel, build_model
 from seqrec.models.adapters import allocate_ranks
+from seqrec.store import Catalogue
 
 N_ITEMS = 40
 MAX_LENGTH = 12
@@ -82,8 +83,8 @@ def train(model: SequenceModel, steps: range) -> None:
         optimizer.zero_grad()
 
 
-def items_of(histories: list[list[str]]) -> list[list[int]]:
-    return [[ITEM_IDS.index(item_id) + 1 for item_id in history] for history in histories]
+def encoded(histories: list[list[str]]) -> list[Encoded]:
+    return Encoder(Catalogue.of_ids(ITEM_IDS), (), ())(histories)
 
 
 def scores_in_this_process(folder: Path) -> Tensor:
@@ -99,7 +100,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
         for kind in SETTINGS:
             model, settings = build(kind)
             train(model, range(1, LAST_STEP + 1))
-            scores = history_scores(model, items_of(HISTORIES), max_length=MAX_LENGTH)
+            scores = history_scores(model, encoded(HISTORIES), max_length=MAX_LENGTH)
             found[kind] = Exported(model, settings, scores, export(folder / kind, model, settings))
             # The first export is verified as it is by users. A process for each takes 6 s, and test_writer.py opens
             # all of them in one.

@@ -25,8 +25,8 @@ from export.conftest import (
     TOTAL_STEPS,
     Exported,
     build,
+    encoded,
     export,
-    items_of,
     scores_in_this_process,
     train,
 )
@@ -67,7 +67,7 @@ def test_a_fresh_process_gives_the_scores_of_the_live_model(
 def test_the_adapter_matters_to_those_scores(kind: str, exported: dict[str, Exported]) -> None:
     model = exported[kind].model
     with model.backbone.model.disable_adapter():
-        without = history_scores(model, items_of(HISTORIES), max_length=MAX_LENGTH)
+        without = history_scores(model, encoded(HISTORIES), max_length=MAX_LENGTH)
     assert (without - exported[kind].scores).abs().max() > 1e-2
 
 

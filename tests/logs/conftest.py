@@ -29,13 +29,13 @@ def write(path: Path, content: str | bytes) -> Path:
 
 def sequences(store: SequenceStore) -> dict[str, list[str]]:
     """user_id → item_ids."""
-    rows = (row for unit in store.units for row in store.read_table(unit, ["user_id", "items"]).to_pylist())
+    rows = (row for unit in store.units for row in store.read_table(unit, columns=["user_id", "items"]).to_pylist())
     return {row["user_id"]: store.catalogue.decode(row["items"]) for row in rows}
 
 
 def rows(store: SequenceStore, *columns: str) -> Iterator[dict[str, Any]]:
     for unit in store.units:
-        yield from store.read_table(unit, ["user_id", *columns]).to_pylist()
+        yield from store.read_table(unit, columns=["user_id", *columns]).to_pylist()
 
 
 def audit(store: SequenceStore) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
+from seqrec.event_columns import NO_COLUMNS
 from seqrec.models import ModelSettings, SequenceModel, build_model
 
 
@@ -25,7 +26,7 @@ def test_compiled_blocks_give_the_same_and_settle_for_any_length(monkeypatch: py
     compilations: list[Any] = []
     for length in (7, 12, 20, 5, 16):
         inputs = torch.arange(4 * length).view(4, length) % 40 + 1
-        batch = (inputs, torch.full((4,), length), inputs.roll(1, 1), None, torch.arange(4))
+        batch = (inputs, torch.full((4,), length), inputs.roll(1, 1), NO_COLUMNS, None, torch.arange(4))
         gradients = []
         for each in (one, other):
             each.zero_grad()

@@ -52,7 +52,7 @@ def test_every_trainable_parameter_gets_a_gradient_and_no_other(pair: SequenceMo
 
 
 def test_no_gradient_comes_from_padding(pair: SequenceModel, pairs_of: PairsOf) -> None:
-    inputs, lengths, targets = pairs_of(pair)
+    inputs, lengths, targets, _ = pairs_of(pair)
     vectors = pair.project_in(pair.items(inputs)).detach().requires_grad_()
     hidden = pair.project_out(pair.backbone(vectors, lengths))[targets != PAD]
     (gradient,) = torch.autograd.grad(hidden.sum(), vectors)
@@ -65,7 +65,7 @@ def test_no_gradient_comes_from_padding(pair: SequenceModel, pairs_of: PairsOf) 
 def test_a_filler_has_no_loss_and_zero_gradients(pair: SequenceModel) -> None:
     pair.zero_grad()
     one = torch.ones(1, 1, dtype=torch.long)
-    loss = pair.training_loss(one, one[0], torch.zeros_like(one), None)
+    loss = pair.training_loss(one, one[0], torch.zeros_like(one))
     assert loss.item() == 0
     loss.backward()
     gradients = [p.grad for p in pair.parameters() if p.requires_grad]

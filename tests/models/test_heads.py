@@ -26,7 +26,7 @@ def masked_item(mask_share: float = 0.2, last_share: float = 0.2) -> MaskedItem:
 
 
 def test_next_item_by_hand() -> None:
-    inputs, lengths, targets = NextItem().pairs(*batch([[5, 3, 8, 2], [4, 6], [7, 1, 9]]), keys(3))
+    inputs, lengths, targets, _ = NextItem().pairs(*batch([[5, 3, 8, 2], [4, 6], [7, 1, 9]]), keys(3))
     assert inputs.tolist() == [[5, 3, 8], [4, 0, 0], [7, 1, 0]]
     assert targets.tolist() == [[3, 8, 2], [6, 0, 0], [1, 9, 0]]
     assert lengths.tolist() == [3, 1, 2]
@@ -34,14 +34,14 @@ def test_next_item_by_hand() -> None:
 
 def test_next_item_asks_with_the_history_itself() -> None:
     items, lengths = batch([[5, 3], [4]])
-    inputs, at = NextItem().query(items, lengths)
+    inputs, at, _ = NextItem().query(items, lengths)
     assert torch.equal(inputs, items)
     assert torch.equal(at, lengths)
 
 
 @given(SMALL)
 def test_next_item_has_a_target_where_it_has_an_input(rows: list[list[int]]) -> None:
-    inputs, lengths, targets = NextItem().pairs(*batch(rows), keys(len(rows)))
+    inputs, lengths, targets, _ = NextItem().pairs(*batch(rows), keys(len(rows)))
     assert torch.equal(inputs == PAD, targets == PAD)
     assert torch.equal((inputs != PAD).sum(1), lengths)
 
@@ -59,7 +59,7 @@ def test_masks_depend_on_the_key_alone(rows: list[list[int]], start: int, last_s
 @given(SMALL, st.integers(0, 2**32), st.floats(0.001, 0.9), st.floats(0, 1))
 def test_masked_positions_are_the_targets(rows: list[list[int]], start: int, mask_share: float, share: float) -> None:
     items, lengths = batch(rows, 9)
-    inputs, same_lengths, targets = masked_item(mask_share, share).pairs(items, lengths, keys(len(rows), start))
+    inputs, same_lengths, targets, _ = masked_item(mask_share, share).pairs(items, lengths, keys(len(rows), start))
     masked = inputs == MASK
     assert masked.any(1).all()
     assert torch.equal(torch.where(masked, targets, inputs), items)
@@ -94,7 +94,7 @@ def test_last_share() -> None:
 
 
 def test_masked_item_asks_with_a_mask_right_after_the_history() -> None:
-    inputs, lengths = masked_item().query(*batch([[5, 3, 8], [4], [7, 2]]))
+    inputs, lengths, _ = masked_item().query(*batch([[5, 3, 8], [4], [7, 2]]))
     assert inputs.tolist() == [[5, 3, 8, MASK], [4, MASK, 0, 0], [7, 2, MASK, 0]]
     assert lengths.tolist() == [4, 2, 3]
 

@@ -75,12 +75,12 @@ def test_sampled_softmax_trains_the_table_at_targets_and_negatives() -> None:
     model = make("gpt2", loss={"kind": "sampled_softmax", "negatives": {"uniform": 2}}).eval()
     inputs, targets = torch.tensor([[1, 2]]), torch.tensor([[2, 3]])
     negatives = Negatives(torch.tensor([9, 11]), torch.ones(2), torch.full((2,), 2 / 20).log())
-    model.training_loss(inputs, torch.tensor([2]), targets, negatives).backward()
+    model.training_loss(inputs, torch.tensor([2]), targets, negatives=negatives).backward()
     dense = model.items.weight.grad
     assert (dense.any(1).nonzero().flatten() + 1).tolist() == [1, 2, 3, 9, 11]
     model.zero_grad()
     model.use_row_gradients()
-    model.training_loss(inputs, torch.tensor([2]), targets, negatives).backward()
+    model.training_loss(inputs, torch.tensor([2]), targets, negatives=negatives).backward()
     assert model.items.weight.grad.is_sparse
     assert (model.items.weight.grad.coalesce().indices()[0] + 1).tolist() == [1, 2, 3, 9, 11]
     torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrec.errors import UnknownIdError
+from seqrec.event_columns import NO_COLUMNS
+from seqrec.export import Encoded
 from seqrec.export.scoring import history_scores
 from seqrec.models import ModelSettings, SequenceModel, build_model
 from seqrec.serving import Recommendation, Recommender
@@ -34,7 +36,7 @@ def recommender(seen: str = "filter", model: SequenceModel = MODEL) -> Recommend
 
 
 def expected(items: list[int], k: int, *, filtered: bool, model: SequenceModel = MODEL) -> list[tuple[str, float]]:
-    scores = history_scores(model, [items], max_length=MAX_LENGTH)[0].tolist()
+    scores = history_scores(model, [Encoded(torch.tensor(items), NO_COLUMNS)], max_length=MAX_LENGTH)[0].tolist()
     left = [i for i in range(1, N_ITEMS + 1) if not (filtered and i in items)]
     return [(ITEM_IDS[i - 1], scores[i - 1]) for i in sorted(left, key=lambda i: -scores[i - 1])[:k]]
 
@@ -115,7 +117,7 @@ def test_dropout_is_off_and_the_mode_comes_back() -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="9 item vectors, 8 item ids and 9 training counts"):
+    with pytest.raises(ValueError, match="9 items, 8 item ids and 9 training counts"):
         Recommender(MODEL, ITEM_IDS[1:], seen="filter", max_length=MAX_LENGTH, popular=COUNTS)
     with pytest.raises(ValueError, match="k is 0"):
         recommender().recommend([[]], 0)

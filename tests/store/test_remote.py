@@ -45,7 +45,9 @@ def cache(tmp_path: Path) -> CacheSettings:
 
 
 def contents(store: SequenceStore) -> list[list[int]]:
-    return [part.tolist() for unit in store.units for part in store.read_table(unit, ["items"])["items"].to_numpy()]
+    return [
+        part.tolist() for unit in store.units for part in store.read_table(unit, columns=["items"])["items"].to_numpy()
+    ]
 
 
 def copies(cache: CacheSettings) -> list[Path]:

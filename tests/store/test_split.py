@@ -32,7 +32,7 @@ def train_ends(split: Split, store: SequenceStore) -> list[int]:
 
 
 def one_unit(split: Split, store: SequenceStore, part: Any) -> Targets:
-    return split.targets(store.read(store.units[0], split.columns), part)
+    return split.targets(store.read(store.units[0], columns=split.columns), part)
 
 
 def reasons(targets: Targets) -> dict[str, list[int]]:

@@ -30,7 +30,7 @@ def test_units_are_row_groups_in_row_order(store: SequenceStore) -> None:
 
 
 def test_a_unit_reads_as_flat_columns(store: SequenceStore) -> None:
-    sequences = store.read(store.units[0], ("items", "timestamps", "actions"))
+    sequences = store.read(store.units[0], columns=("items", "timestamps", "actions"))
     assert len(sequences) == 3
     assert sequences.rows.tolist() == [0, 1, 2]
     assert sequences.offsets.tolist() == [0, 3, 4, 6]
@@ -54,17 +54,25 @@ def test_a_scan_covers_every_row_once_and_reads_only_what_is_asked(store: Sequen
 
 def test_columns_that_the_log_did_not_have_are_none(make_store: MakeStore) -> None:
     store = make_store([[1, 2]])
-    sequences = store.read(store.units[0], ("items", "timestamps", "actions"))
+    sequences = store.read(store.units[0], columns=("items", "timestamps", "actions"))
     assert sequences.timestamps is None
     assert sequences.actions is None
 
 
 def test_a_slice_of_a_table_reads_as_itself() -> None:
     table = pa.Table.from_pylist([{"user_id": "u", "items": row} for row in ITEMS], sequence_schema()).slice(1, 2)
-    sequences = from_table(table, first_row=11)
+    sequences = from_table(table, np.array([11, 12]))
     assert sequences.rows.tolist() == [11, 12]
     assert sequences.offsets.tolist() == [0, 1, 3]
     assert sequences.items.tolist() == [2, 3, 3]
+
+
+def test_units_of_a_shard_are_read_together(make_store: MakeStore) -> None:
+    store = make_store(ITEMS, per_unit=1)
+    together = store.read(store.units[3], store.units[1])
+    assert together.rows.tolist() == [3, 1]
+    assert together.offsets.tolist() == [0, len(ITEMS[3]), len(ITEMS[3]) + len(ITEMS[1])]
+    assert together.items.tolist() == [*ITEMS[3], *ITEMS[1]]
 
 
 def test_histories_come_in_the_order_asked_for(store: SequenceStore) -> None:

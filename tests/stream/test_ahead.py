@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
+import torch
 
 from seqrec.stream.ahead import Workers, ahead
 
@@ -60,3 +61,10 @@ def test_leaving_cancels_what_waits_and_ends_the_threads() -> None:
     go_on.set()
     assert running.result(timeout=30)
     assert_no_workers()
+
+
+def test_workers_use_one_thread_of_torch_each_and_leave_the_others_alone() -> None:
+    before = torch.get_num_threads()
+    with Workers(2) as workers:
+        assert [workers.submit(torch.get_num_threads).result() for _ in range(4)] == [1] * 4
+    assert torch.get_num_threads() == before

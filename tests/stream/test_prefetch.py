@@ -98,9 +98,9 @@ def test_going_on_reads_one_window_a_partition(tmp_path: Path, monkeypatch: pyte
     stream = make_stream(store, prefetch_threads=threads, **fields)
     read: list[int] = []
 
-    def spy(unit: Unit, columns: Sequence[str]) -> Sequences:
-        read.append(store.units.index(unit))
-        return SequenceStore.read(store, unit, columns)
+    def spy(*units: Unit, columns: Sequence[str]) -> Sequences:
+        read.extend(store.units.index(unit) for unit in units)
+        return SequenceStore.read(store, *units, columns=columns)
 
     monkeypatch.setattr(store, "read", spy)
     rows, tokens = np.full(300, 5), np.full(300, 30)
@@ -124,21 +124,21 @@ def test_going_on_reads_one_window_a_partition(tmp_path: Path, monkeypatch: pyte
 def test_a_window_is_not_held_twice(training: Training, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     """Once it is put together, its units are let go of."""
     stream = training(prefetch_threads=threads, **SEVERAL_WINDOWS)
-    read, units = stream._read_unit, list[weakref.ref[TrainableRows]]()
+    read, pieces = stream._read_units, list[weakref.ref[TrainableRows]]()
 
-    def watched(unit: Unit) -> TrainableRows:
-        rows = read(unit)
-        units.append(weakref.ref(rows))
+    def watched(units: Sequence[Unit]) -> TrainableRows:
+        rows = read(units)
+        pieces.append(weakref.ref(rows))
         return rows
 
-    monkeypatch.setattr(stream, "_read_unit", watched)
+    monkeypatch.setattr(stream, "_read_units", watched)
     batches = stream.batches(Position(0, 0))
     next(batches)
     deadline = time.monotonic() + 10
-    while any(unit() is not None for unit in units):
+    while any(piece() is not None for piece in pieces):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert units
+    assert pieces
 
 
 LONG = 100_000

@@ -57,7 +57,9 @@ def test_loss_and_gradient_are_those_of_the_batch_as_it_was(
         for step in steps:
             negatives = None if module._sampler is None else draw_negatives(module._sampler, step[0])
             for b in step:
-                total = total + module.model.training_loss(b.inputs, b.lengths, b.targets, negatives, b.keys, b.places)
+                total = total + module.model.training_loss(
+                    b.inputs, b.lengths, b.targets, b.events, negatives, b.keys, b.places
+                )
         total.backward()
         found.append((total.detach(), {n: p.grad for n, p in module.named_parameters() if p.grad is not None}))
     (total, gradients), (other_total, other_gradients) = found

@@ -75,7 +75,7 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     module.to(torch.float64 if recipe.trainer["precision"] == "64-true" else torch.float32)
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
-    losses = [model.training_loss(b.inputs, b.lengths, b.targets, negatives, b.keys) for b in slots]
+    losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
     (torch.stack(losses).sum() / sum(int((b.targets != 0).sum()) for b in slots)).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 

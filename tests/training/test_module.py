@@ -34,7 +34,7 @@ def test_dropout_follows_row_and_epoch(recipe_values: dict[str, Any], store_in_u
 
     def loss(at: TrainingBatch) -> float:
         keys = at.keys[torch.arange(len(batch.rows)) % len(at.keys)]
-        return module.model.training_loss(batch.inputs, batch.lengths, batch.targets, None, keys).item()
+        return module.model.training_loss(batch.inputs, batch.lengths, batch.targets, batch.events, None, keys).item()
 
     first = loss(batch)
     torch.rand(7)

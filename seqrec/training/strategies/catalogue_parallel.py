@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel, SequenceModel
 from seqrec.training.catalogue import Shard, ShardedItemTable, sharded_loss
 
 _TABLE = "model.items.weight"  # in the LightningModule
@@ -31,7 +31,7 @@ class CatalogueParallelStrategy(DDPStrategy):
         """
         return Shard(n_items, self.global_rank, self.world_size)
 
-    def shard(self, model: SequenceModel) -> None:
+    def shard(self, model: RankingModel) -> None:
         """Leaves this rank's rows of the item table, in place; nothing where that is done.
 
         Raises:
@@ -39,6 +39,7 @@ class CatalogueParallelStrategy(DDPStrategy):
         """
         if isinstance(model.items, ShardedItemTable):
             return
+        assert isinstance(model, SequenceModel)  # others are refused, see `support`
         shard = self.shard_of(model.items.n_items)
         model.loss = sharded_loss(model.loss, shard)
         model.items = ShardedItemTable(model.items, shard)

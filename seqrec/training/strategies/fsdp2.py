@@ -26,7 +26,7 @@ from torch.distributed.fsdp import (
     register_fsdp_forward_method,
 )
 
-from seqrec.models import SequenceModel
+from seqrec.models import RankingModel, SequenceModel
 from seqrec.training.checkpoints import check_missing
 from seqrec.training.plain_values import ShardReader, plain_values_only
 from seqrec.training.states import SHARDED_META
@@ -56,10 +56,11 @@ class Fsdp2Strategy(ModelParallelStrategy):
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
-    def shard(self, model: SequenceModel) -> None:
+    def shard(self, model: RankingModel) -> None:
         """Cuts a model into shards, in place; nothing where that is done."""
         if isinstance(model, FSDPModule):
             return
+        assert isinstance(model, SequenceModel)  # others are refused, see `support`
         mesh = self.device_mesh["data_parallel"]
         offload = CPUOffloadPolicy(pin_memory=self.root_device.type == "cuda") if self._offload else OffloadPolicy()
         for block in model.backbone.blocks():

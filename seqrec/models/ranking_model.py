@@ -1,0 +1,162 @@
+"""What training, evaluation, recommending and export ask of a model, however it finds its lists."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from seqrec.errors import UnsupportedError
+from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
+from seqrec.models.adapters import orthogonality_penalty
+from seqrec.models.backbones import Backbone
+from seqrec.models.heads import Query
+from seqrec.models.items import Items
+from seqrec.models.losses import Loss, Negatives
+from seqrec.ranking import ItemLists, Ranked
+
+
+class ParameterCounts(NamedTuple):
+    """Numbers of parameters, the item table apart."""
+
+    trainable: int
+    frozen: int
+    item_table: int
+
+
+class RankingModel(nn.Module, ABC):
+    """A model that makes lists of items for histories: by scoring the whole catalogue, or by generating them.
+
+    Letters in shapes: B sequences, L positions, N items.
+
+    Attributes:
+        items: the trainable table that items are looked up in, counted apart from the other parameters.
+        backbone: the sequence model.
+        loss: what it is trained by; says which negatives a step draws.
+        columns: what it reads of events beside their items.
+        list_limit: items of the longest list; None where the whole catalogue is ranked. An item beyond a list that is
+            generated has no rank: it counts as missed.
+    """
+
+    items: Items
+    backbone: Backbone
+    loss: Loss
+    columns: tuple[ColumnName, ...] = ()
+    list_limit: int | None = None
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue, N."""
+        return self.items.n_items
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.items.weight.device
+
+    @abstractmethod
+    def training_loss(
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        events: EventColumns = NO_COLUMNS,
+        negatives: Negatives | None = None,
+        dropout_keys: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """Summed loss at the positions that have a target; arguments as in `Pairs`.
+
+        Args:
+            negatives: those of the step, for a sampled loss.
+            dropout_keys: int64 (B,), a key a row, of which dropout is a function; None for torch's own generator.
+            places: int64 (T,), indices into the flattened ``targets`` of all positions with a target and any without;
+                None finds them, and then the shapes of what follows depend on the data.
+        Returns:
+            float ().
+        """
+
+    @abstractmethod
+    def rank(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        events: EventColumns = NO_COLUMNS,
+        *,
+        k: int,
+        users: int | None = None,
+        targets: Tensor | None = None,
+        seen: ItemLists | None = None,
+        in_parts: bool = True,
+    ) -> Ranked:
+        """The lists of a batch of users.
+
+        Args:
+            items: int64 (B, L), histories, PAD beyond ``lengths``; L at most `max_history`.
+            lengths: int64 (B,), 1..L.
+            events: columns (B, L) beside ``items``, at least those of `columns`.
+            k: length of the lists, which `check_list` allows.
+            users: rows that are users, where the last ones only fill a shape; None for all.
+            targets: int64 (users,), 1..N; None to recommend only.
+            seen: items of each user to leave out, targets excepted; None to allow all.
+            in_parts: whether the batch may take several forward passes, which ranks that meet in them must not.
+        Raises:
+            MetricError: a score is NaN.
+        """
+
+    def filler(self, device: torch.device) -> Query:
+        """A history for `rank` on a rank without one, which must meet the others in a forward pass."""
+        one = torch.ones(1, 1, dtype=torch.long, device=device)
+        return Query(one, one[0], EventColumns.blank(self.columns, (1, 1), device))
+
+    @abstractmethod
+    def max_history(self, max_length: int) -> int:
+        """Most events of a history that fit into ``max_length`` positions."""
+
+    def check_list(self, k: int, *, where: str = "k") -> None:
+        """Sees that the model makes lists of k items.
+
+        Args:
+            k: items of a list.
+            where: what asks for it.
+        Raises:
+            UnsupportedError: they are too long for it.
+        """
+        if self.list_limit is not None and k > self.list_limit:
+            raise UnsupportedError(
+                f"lists of {k} items are asked for, and the model generates {self.list_limit} at most",
+                where=where,
+                do=f"ask for at most {self.list_limit}, or train with a larger limit in `model.head`",
+            )
+
+    def use_row_gradients(self) -> None:
+        """Makes the table's gradient sparse.
+
+        Raises:
+            UnsupportedError: every row gets a gradient.
+        """
+        raise UnsupportedError(
+            f"{type(self).__name__} gives every row of its table a gradient, so that there are no rows to leave out",
+            where="optimizer.table_updates",
+            do="set it to `all`",
+        )
+
+    def penalty(self) -> Tensor | None:
+        """What the adapter adds to the mean loss, or None."""
+        return orthogonality_penalty(self.backbone.model) if isinstance(self.backbone.model, PeftModel) else None
+
+    def restorable_keys(self) -> frozenset[str]:
+        """Names, as in `state_dict`, of what a checkpoint may leave out; see `Backbone.restorable_keys`."""
+        return frozenset(f"backbone.{key}" for key in self.backbone.restorable_keys())
+
+    def parameter_counts(self) -> ParameterCounts:
+        """Trainable and frozen parameters outside the table, and the table's."""
+        others = [p for p in self.parameters() if p is not self.items.weight]
+        return ParameterCounts(
+            trainable=sum(p.numel() for p in others if p.requires_grad),
+            frozen=sum(p.numel() for p in others if not p.requires_grad),
+            item_table=self.items.size,
+        )
