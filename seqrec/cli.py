@@ -62,6 +62,7 @@ def prepare(
     Example: `seqrec prepare events-*.csv.gz --out stores/shop --user visitor --item sku --time ts --action event`
     """
     from seqrec.logs import prepare as prepare_store
+    from seqrec.logs import store_table
 
     if len(logs) == 1 and Path(logs[0]).suffix in (".yaml", ".yml"):
         from seqrec.recipe import ensure_store, load_recipe
@@ -69,7 +70,7 @@ def prepare(
         recipe = load_recipe(logs[0], [f"data.store={out}"] if out else [])
         if recipe.logs is None:
             raise typer.BadParameter(f"{logs[0]} has no `logs` section")
-        _show_store(ensure_store(recipe))
+        _print(store_table(ensure_store(recipe)))
         return
     if out is None:
         raise typer.BadParameter("say where the store shall lie", param_hint="--out")
@@ -85,7 +86,7 @@ def prepare(
     }
     if items:
         values["items"] = {"path": items, "id": items_id, "title": items_title, "category": items_category}
-    _show_store(prepare_store(_log_settings(values), out))
+    _print(store_table(prepare_store(_log_settings(values), out)))
 
 
 @app.command()
@@ -376,19 +377,6 @@ def _log_settings(values: dict[str, Any]) -> Any:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         raise typer.BadParameter(fault["msg"], param_hint=".".join(map(str, fault["loc"]))) from None
-
-
-def _show_store(store: Any) -> None:
-    from rich.table import Table
-
-    manifest = store.manifest
-    table = Table("users", "items", "events", "rejected", title=str(store.path))
-    table.add_row(*(f"{n:,}" for n in manifest.counts.model_dump().values()))
-    _print(table)
-    for reason, n in manifest.rejected.items():
-        _say(f"rejected: {n:,} × {reason} (see {store.path / 'rejected.parquet'})")
-    for rule, n in manifest.dropped.items():
-        _say(f"left out: {n:,} × {rule}")
 
 
 def _print(renderable: Any) -> None:

@@ -2,5 +2,14 @@
 
 from seqrec.logs.prepare import prepare
 from seqrec.logs.settings import CleanSettings, ColumnSettings, DatasetSettings, ItemTableSettings, LogSettings
+from seqrec.logs.table import store_table
 
-__all__ = ["CleanSettings", "ColumnSettings", "DatasetSettings", "ItemTableSettings", "LogSettings", "prepare"]
+__all__ = [
+    "CleanSettings",
+    "ColumnSettings",
+    "DatasetSettings",
+    "ItemTableSettings",
+    "LogSettings",
+    "prepare",
+    "store_table",
+]
