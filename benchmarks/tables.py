@@ -24,6 +24,7 @@ from sections import (
     loader,
     losses,
     matmul_share,
+    outcome,
     plan,
     quality,
     ranking,
@@ -31,6 +32,7 @@ from sections import (
     ranks_speed,
     saving,
     shards,
+    slate,
     strategies,
     table_updates,
     training,
@@ -40,7 +42,7 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, adapters),
+    *(quality, adapters, slate, outcome),
     *(training, curves, inference),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
@@ -57,6 +59,8 @@ within a section: date, machine and threads of each are given.
     SEQREC_DATA=~/data make benchmark                                       # speed and exactness
     SEQREC_DATA=~/data python benchmarks/quality.py recipes/ml-100k.yaml    # how well one recipe recommends
     SEQREC_DATA=~/data python benchmarks/adapters.py                        # adapters on a pretrained backbone
+    SEQREC_DATA=~/data python benchmarks/slate.py                           # lists beside lists
+    SEQREC_DATA=~/data python benchmarks/outcome.py                         # outcomes beside classifiers
 
 `make benchmark` needs the data of `recipes/amazon-beauty-causal.yaml` and `recipes/ml-1m-causal.yaml`, a package
 registry for the peers, which get environments of their own in `.peers/`, and hours on a machine that does nothing else.

@@ -24,8 +24,14 @@ LOSSES = {
     "full": {"kind": "full_softmax"},
     "sampled": {"kind": "sampled_softmax", "negatives": {"uniform": 8, "in_batch": 8}},
 }
-HEADS = {"next_item": "gpt2", "masked_item": "bert", "slate": "gpt2"}
+HEADS = {"next_item": "gpt2", "masked_item": "bert", "slate": "gpt2", "outcome": "gpt2"}
 PLACES = 10  # of a slate
+OUTCOMES = {
+    "outcomes": {
+        "taken": {"kind": "action", "actions": ["cart", "purchase"], "within_hours": 48},
+        "dear": {"kind": "value", "least": 30},
+    },
+}
 # the norm of a tensor's difference, as it is and as a part of the whole gradient's norm
 BOUNDS = {"32-true": 1e-6, "64-true": 1e-12}
 # partitions and events of a step: one slot in stripes, six accumulated on any number of ranks, four that three ranks
@@ -37,7 +43,10 @@ NAMES = [
     for head in HEADS
     for size in SIZES
     for p in BOUNDS
-    if head != "slate" or (loss, p) == ("sampled", "64-true")  # what is its own is how many targets it counts
+    # what slates and outcomes have of their own is how many targets they count; a thin step may have no outcome
+    if head in ("next_item", "masked_item")
+    or (loss, head, p) == ("sampled", "slate", "64-true")
+    or ((loss, head, p) == ("full", "outcome", "64-true") and "thin" not in size)
 ]
 
 
@@ -46,7 +55,11 @@ def case(values: dict[str, Any], store: Path, name: str) -> dict[str, Any]:
     partitions, step_tokens = SIZES["-".join(size)]
     data = {"store": str(store), "partitions": partitions, "step_tokens": step_tokens}
     backbone = {"kind": HEADS[head], "layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
-    model = {"items": {"width": 16}, "backbone": backbone, "head": {"kind": head}, "loss": LOSSES[loss]}
+    of_head: dict[str, Any] = {"kind": head}
+    if head == "outcome":
+        of_head |= OUTCOMES
+        data["split"] = {"kind": "temporal"}
+    model = {"items": {"width": 16}, "backbone": backbone, "head": of_head, "loss": LOSSES[loss]}
     trainer = {"max_steps": STEPS, "precision": f"{bits}-true"}
     return values | {"data": values["data"] | data, "model": model, "trainer": trainer}
 
@@ -84,14 +97,17 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
     losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
-    places = PLACES if values["model"]["head"]["kind"] == "slate" else 1
-    (torch.stack(losses).sum() / sum(n_targets(b.targets, places) for b in slots)).backward()
+    n = sum(n_targets(b.targets, values["model"]["head"]["kind"]) for b in slots)
+    (torch.stack(losses).sum() / n).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 
 
-def n_targets(targets: Tensor, places: int) -> int:
-    """Different items among the next ones of each position, by hand."""
+def n_targets(targets: Tensor, head: str) -> int:
+    """By hand: different items among the next ones of each position, outcomes that are known, or positions."""
     rows = targets.tolist()
+    if head == "outcome":
+        return sum((label & 1) + (label >> 2 & 1) for row in rows for label in row)
+    places = PLACES if head == "slate" else 1
     return sum(len({*row[at : at + places]} - {0}) for row in rows for at in range(len(row)) if row[at])
 
 

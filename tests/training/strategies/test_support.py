@@ -15,6 +15,7 @@ ADALORA = {"kind": "adalora", "initial_rank": 4, "target_rank": 2}
 SETTINGS: dict[str, list[str]] = {
     "model.adapter.kind": [f"model.adapter={ADALORA}", "selection.patience=null"],
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
+    "model.head.kind: outcome": ["model.head={outcomes: {liked: {kind: value, least: 4}}}"],
 }
 VALUES = {"data.length_buckets": "[5, 20]"}  # of fields that any value is refused of; 0.9 for the others
 
@@ -25,7 +26,10 @@ VALUES = {"data.length_buckets": "[5, 20]"}  # of fields that any value is refus
 def test_what_does_not_work_is_refused_by_name_before_training(
     write_recipe: Callable[..., Path], tmp_path: Path, family: Any, refusal: Any
 ) -> None:
-    overrides = [*SETTINGS.get(refusal.field, []), f"{refusal.field}={refusal.value or VALUES.get(refusal.field, 0.9)}"]
+    overrides = [
+        *SETTINGS.get(named(refusal), SETTINGS.get(refusal.field, [])),
+        f"{refusal.field}={refusal.value or VALUES.get(refusal.field, 0.9)}",
+    ]
     recipe = load_recipe(write_recipe(), [f"trainer.strategy={STRATEGY_OF[family]}", "data.store=none", *overrides])
     with pytest.raises(UnsupportedError) as error:
         build(recipe, tmp_path)
