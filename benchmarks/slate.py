@@ -55,6 +55,7 @@ def main() -> None:
             "test": result.to_dict(),
             "training": {key: run.result[key] for key in ("steps", "epochs", "seconds_since_start", "best")},
             "parameters": run.result["parameters"],
+            "hr@1": first_hits(run),
             "lists": measure(run),
         }
         print(name, heads[name]["lists"], flush=True)
@@ -78,6 +79,12 @@ def measure(run: Run, decoding: DecodingSettings | None = None) -> dict[str, Any
     distinct = len(np.unique(lists.items)) / model.n_items
     ms = 1000 * seconds / len(lists.items)
     return metrics | {"distance": distance(run.data.store, lists.items), "coverage": distinct, "ms_a_list": ms}
+
+
+def first_hits(run: Run) -> float:
+    """Share of users whose list begins with the test target."""
+    lists = lists_and_what_followed(run.model, run.data, part="test", k=K)
+    return float((lists.items[:, 0] == lists.followed[:, 0]).mean())
 
 
 def distance(store: SequenceStore, lists: np.ndarray) -> float:

@@ -27,6 +27,7 @@ from sections import (
     loader,
     losses,
     matmul_share,
+    outcome,
     plan,
     quality,
     ranking,
@@ -35,6 +36,7 @@ from sections import (
     saving,
     search,
     shards,
+    slate,
     strategies,
     table_updates,
     training,
@@ -44,7 +46,7 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, search, baselines, adapters, diversity),
+    *(quality, search, baselines, adapters, slate, outcome, diversity),
     *(training, curves, inference, decoding),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
@@ -63,6 +65,8 @@ within a section: date, machine and threads of each are given.
     SEQREC_DATA=~/data python benchmarks/adapters.py                        # adapters on a pretrained backbone
     SEQREC_DATA=~/data python benchmarks/baselines.py RECIPE...             # baselines, tuned on validation
     SEQREC_DATA=~/data python benchmarks/diversity.py RECIPE                # re-ranking for diversity
+    SEQREC_DATA=~/data python benchmarks/slate.py                           # lists beside lists
+    SEQREC_DATA=~/data python benchmarks/outcome.py                         # outcomes beside classifiers
 
 `make benchmark` needs the data of `recipes/amazon-beauty-causal.yaml` and `recipes/ml-1m-causal.yaml`, a package
 registry for the peers, which get environments of their own in `.peers/`, and hours on a machine that does nothing else.

@@ -32,10 +32,10 @@ def test_all_recipes_are_found() -> None:
         "amazon-sports-attributes",
         "amazon-sports-ids",
         "demo",
-        "deskdrop",
         "deskdrop-outcome",
-        "ml-100k",
+        "deskdrop",
         "ml-100k-outcome",
+        "ml-100k",
         "ml-1m-causal",
         "ml-1m-smoothed",
     ]
@@ -80,7 +80,8 @@ def make_twin(root: Path) -> Path:
     titles = "".join(f"{i}|Film {i} (1995)|||" + "|0" * 19 + "\n" for i in range(1, 40))
     write(root / "ml-100k/u.item.gz", titles)
     head = "timestamp,eventType,contentId,personId,sessionId,userCountry\n"
-    views = "".join(f"{t},{'LIKE' if i % 9 == 0 else 'VIEW'},-{i}00,{u},{t // 999},BR\n" for u, i, t in events)
+    rare = {1: "LIKE", 2: "BOOKMARK", 3: "COMMENT CREATED", 4: "FOLLOW"}
+    views = "".join(f"{t},{rare.get(t % 20, 'VIEW')},-{i}00,{u},{t // 999},BR\n" for u, i, t in events)
     write(root / "deskdrop/users_interactions.csv.gz", head + views)
     sequences = "".join(f"{u} " + " ".join(map(str, items[users == u])) + "\n" for u in np.unique(users))
     write(root / "amazon-beauty/Beauty.txt.gz", sequences)

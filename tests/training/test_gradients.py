@@ -25,10 +25,17 @@ LOSSES = {
     "sampled": {"kind": "sampled_softmax", "negatives": {"uniform": 8, "in_batch": 8}},
 }
 SIZE = {"layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
+OUTCOMES = {
+    "outcomes": {
+        "taken": {"kind": "action", "actions": ["cart", "purchase"], "within_hours": 48},
+        "dear": {"kind": "value", "least": 30},
+    },
+}
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"backbone": SIZE | {"kind": "gpt2"}},
     "bert": {"backbone": SIZE | {"kind": "bert"}, "head": {"kind": "masked_item"}},
     "slate": {"backbone": SIZE | {"kind": "gpt2"}, "head": {"kind": "slate"}},
+    "outcome": {"backbone": SIZE | {"kind": "gpt2"}, "head": {"kind": "outcome"} | OUTCOMES},
     "hstu": {
         "backbone": SIZE | {"kind": "hstu", "time_bias": 16},
         "events": {"action_types": True, "time_gaps": 16},
@@ -43,7 +50,9 @@ BOUNDS = {"32-true": 1e-6, "64-true": 1e-12}
 # cut into stripes; at 16 events a step there are fewer rows than stripes
 SIZES = {"stripes": (1, 256), "thin-stripes": (1, 16), "slots": (6, 256), "thin-slots": (4, 16)}
 NAMES = [f"{loss}-{m}-{size}-{p}" for loss in LOSSES for m in ("gpt2", "bert") for size in SIZES for p in BOUNDS]
-NAMES += [f"sampled-slate-{size}-64-true" for size in SIZES]  # what is its own is how many targets it counts
+# what slates and outcomes have of their own is how many targets they count; a thin step may have no outcome
+NAMES += [f"sampled-slate-{size}-64-true" for size in SIZES]
+NAMES += [f"full-outcome-{size}-64-true" for size in SIZES if "thin" not in size]
 NAMES += [f"full-{model}-thin-slots-64-true" for model in ("hstu", "gated_transformer", "gru")]
 
 
@@ -51,6 +60,8 @@ def case(values: dict[str, Any], store: Path, name: str) -> dict[str, Any]:
     loss, model, *size, bits, _ = name.split("-")
     partitions, step_tokens = SIZES["-".join(size)]
     data = {"store": str(store), "partitions": partitions, "step_tokens": step_tokens}
+    if model == "outcome":
+        data["split"] = {"kind": "temporal"}
     section = {"items": {"width": 16}, "loss": LOSSES[loss]} | MODELS[model]
     trainer = {"max_steps": STEPS, "precision": f"{bits}-true"}
     return values | {"data": values["data"] | data, "model": section, "trainer": trainer}
@@ -89,14 +100,17 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
     losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
-    places = PLACES if "slate" in values["model"].get("head", {}).values() else 1
-    (torch.stack(losses).sum() / sum(n_targets(b.targets, places) for b in slots)).backward()
+    n = sum(n_targets(b.targets, values["model"].get("head", {}).get("kind")) for b in slots)
+    (torch.stack(losses).sum() / n).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 
 
-def n_targets(targets: Tensor, places: int) -> int:
-    """Different items among the next ones of each position, by hand."""
+def n_targets(targets: Tensor, head: str) -> int:
+    """By hand: different items among the next ones of each position, outcomes that are known, or positions."""
     rows = targets.tolist()
+    if head == "outcome":
+        return sum((label & 1) + (label >> 2 & 1) for row in rows for label in row)
+    places = PLACES if head == "slate" else 1
     return sum(len({*row[at : at + places]} - {0}) for row in rows for at in range(len(row)) if row[at])
 
 

@@ -17,6 +17,7 @@ SETTINGS: dict[str, list[str]] = {
     "model.items.kind": ["model.items.codes=none"],
     "model.backbone.quantize": ["model.backbone={kind: pretrained, source: none}"],
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
+    "model.head.kind: outcome": ["model.head={outcomes: {liked: {kind: value, least: 4}}}"],
     "model.loss.label_smoothing": ["model.loss.kind=full_softmax"],
 }
 # of fields that any value is refused of; 0.9 for the others
@@ -33,7 +34,10 @@ VALUES = {
 def test_what_does_not_work_is_refused_by_name_before_training(
     write_recipe: Callable[..., Path], tmp_path: Path, family: Any, refusal: Any
 ) -> None:
-    overrides = [*SETTINGS.get(refusal.field, []), f"{refusal.field}={refusal.value or VALUES.get(refusal.field, 0.9)}"]
+    overrides = [
+        *SETTINGS.get(named(refusal), SETTINGS.get(refusal.field, [])),
+        f"{refusal.field}={refusal.value or VALUES.get(refusal.field, 0.9)}",
+    ]
     recipe = load_recipe(write_recipe(), [f"trainer.strategy={STRATEGY_OF[family]}", "data.store=none", *overrides])
     with pytest.raises(UnsupportedError) as error:
         build(recipe, tmp_path)
