@@ -70,7 +70,13 @@ def main() -> None:
         items = {"width": 64} | MODELS[name]
         if name != "ids":
             items |= {"vectors": [str(vectors)], "categories": [{"column": "category"}]}
-        changes = [*common, *BUDGET, *arguments.overrides, f"model.items={items}", f"name={name.replace(',', '').replace(' ', '-')}"]
+        changes = [
+            *common,
+            *BUDGET,
+            *arguments.overrides,
+            f"model.items={items}",
+            f"name={name.replace(',', '').replace(' ', '-')}",
+        ]
         recipe = load_recipe(RECIPE, changes)
         run = fit(recipe, runs=folder / "runs")
         assert not run.data.split.train_counts[1:][cold].any()

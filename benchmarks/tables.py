@@ -14,9 +14,12 @@ from types import ModuleType
 from harness import RESULTS
 from sections import (
     adapters,
+    baselines,
     catalogue_parallel,
     cold_items,
     curves,
+    decoding,
+    diversity,
     exactness,
     faults,
     figures,
@@ -25,13 +28,16 @@ from sections import (
     loader,
     losses,
     matmul_share,
+    outcome,
     plan,
     quality,
     ranking,
     ranks,
     ranks_speed,
     saving,
+    search,
     shards,
+    slate,
     strategies,
     table_updates,
     text_histories,
@@ -42,8 +48,8 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, adapters, cold_items, text_histories),
-    *(training, curves, inference),
+    *(quality, search, baselines, adapters, cold_items, text_histories, slate, outcome, diversity),
+    *(training, curves, inference, decoding),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
     *(exactness, ranks, strategies, catalogue_parallel, faults, saving),
@@ -59,6 +65,10 @@ within a section: date, machine and threads of each are given.
     SEQREC_DATA=~/data make benchmark                                       # speed and exactness
     SEQREC_DATA=~/data python benchmarks/quality.py recipes/ml-100k.yaml    # how well one recipe recommends
     SEQREC_DATA=~/data python benchmarks/adapters.py                        # adapters on a pretrained backbone
+    SEQREC_DATA=~/data python benchmarks/baselines.py RECIPE...             # baselines, tuned on validation
+    SEQREC_DATA=~/data python benchmarks/diversity.py RECIPE                # re-ranking for diversity
+    SEQREC_DATA=~/data python benchmarks/slate.py                           # lists beside lists
+    SEQREC_DATA=~/data python benchmarks/outcome.py                         # outcomes beside classifiers
 
 `make benchmark` needs the data of `recipes/amazon-beauty-causal.yaml` and `recipes/ml-1m-causal.yaml`, a package
 registry for the peers, which get environments of their own in `.peers/`, and hours on a machine that does nothing else.

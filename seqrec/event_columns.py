@@ -19,11 +19,13 @@ class EventColumns(NamedTuple):
         timestamps: int64, microseconds since 1970 UTC, 0 at padding.
         actions: int64, 1 + the code into the store's ``manifest.actions``; 0 at padding and where it is not known.
         values: float32, 0 at padding, NaN where an event has none.
+        labels: int64, what became of the events, as in `seqrec.outcomes`; made by the stream, for heads and not models.
     """
 
     timestamps: Tensor | None = None
     actions: Tensor | None = None
     values: Tensor | None = None
+    labels: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> EventColumns:
         """The columns that are there, changed alike."""

@@ -34,16 +34,20 @@ VERBS = {
         "--items-title", "--items-category",
     },
     "embed": {"recipe", "--out", "--template", "--source", "--max-tokens"},
+    "tokenize": {"recipe", "overrides", "--fresh"},
     "fit": {"recipe", "overrides", "--runs", "--fresh", "--seed"},
     "plan": {"recipe", "overrides", "--device", "--devices", "--nodes", "--items", "--json"},
     "launch": {
         "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
         "--dry-run",
     },
-    "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
+    "evaluate": {
+        "trained", "--split", "--devices", "--accelerator", "--store", "--baselines", "--diversify", "--json",
+    },
+    "compare": {"runs", "--split", "--json", "--html", "--accelerator"},
     "recommend": {
         "trained", "--history", "--times", "--actions", "--user", "--users", "--all", "-k", "--store", "--out",
-        "--devices", "--accelerator", "--fresh",
+        "--devices", "--accelerator", "--fresh", "--diversify",
     },
     "consolidate": {"run", "--checkpoint", "--out"},
     "export": {"run", "--out", "--merge"},

@@ -36,6 +36,7 @@ from seqrec.models import (
     RankingModel,
     SequenceModel,
     fingerprint,
+    is_quantized,
     merged,
     with_table,
 )
@@ -88,9 +89,9 @@ def export_bundle(
     _refuse_existing(destination)
     histories = [one if isinstance(one, History) else History(one) for one in sample_histories]
     _check(model, item_ids, popular, histories, merge)
+    model, settings = with_table(model, settings)  # so that a bundle needs no catalogue or files beside it
     encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns)
     expected = history_scores(model, encode(histories), max_length=max_length)
-    model, settings = with_table(model, settings)
     with _beside(destination) as folder:
         kind, base = _write_weights(folder, model, settings, merge=merge)
         save_items(folder, model, item_ids, popular)
@@ -182,6 +183,11 @@ def _check(
         )
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")
+    if merge and is_quantized(model.backbone.model):
+        raise BundleError(
+            "an adapter cannot be merged into quantized weights: rounding would undo much of what it learned",
+            do="export without `merge`; the bundle then names the base model and carries the adapter",
+        )
 
 
 def _refuse_existing(destination: Path) -> None:

@@ -10,12 +10,25 @@ from seqrec.models.adapters import (
     orthogonality_penalty,
     rank_pattern,
 )
+from seqrec.models.architectures import GatedTransformerSettings, HstuSettings, RecurrentSettings
 from seqrec.models.backbones import Backbone, fingerprint
+from seqrec.models.build import ModelSettings, assemble, build_model, merged, with_table
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.fused_items import CategorySettings, FeatureItemsSettings, FusedItems, FusedItemsSettings
-from seqrec.models.heads import MaskedItem, MaskedItemSettings, NextItem, NextItemSettings, Pairs, Query, build_head
+from seqrec.models.heads import (
+    MaskedItem,
+    MaskedItemSettings,
+    NextItem,
+    NextItemSettings,
+    Outcome,
+    Pairs,
+    Query,
+    SemanticIdSettings,
+    Slate,
+    build_head,
+)
 from seqrec.models.item_features import Categories, ItemFeatures
-from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
+from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -33,8 +46,15 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged, with_table
+from seqrec.models.model import SequenceModel
+from seqrec.models.outcome import OutcomeModel
+from seqrec.models.pooling import Pooling
+from seqrec.models.quantization import is_quantized
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
+from seqrec.models.scores import CosineScoresSettings, DotScoresSettings
+from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
+from seqrec.models.slate import SlateModel
+from seqrec.models.slate_settings import BeamSettings, DecodingSettings, GreedySettings, SlateSettings, TopPSettings
 from seqrec.models.sources import (
     BackboneSettings,
     ConfiguredBackboneSettings,
@@ -45,6 +65,7 @@ from seqrec.models.sources import (
 from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistorySettings
 
 __all__ = [
+    "CODES_FILE",
     "MASK",
     "PAD",
     "AdaLoraSettings",
@@ -52,11 +73,15 @@ __all__ = [
     "BackboneSettings",
     "Bce",
     "BceSettings",
+    "BeamSettings",
     "Bpr",
     "BprSettings",
     "Categories",
     "CategorySettings",
     "ConfiguredBackboneSettings",
+    "CosineScoresSettings",
+    "DecodingSettings",
+    "DotScoresSettings",
     "EventEmbedding",
     "EventSettings",
     "FeatureItemsSettings",
@@ -66,9 +91,13 @@ __all__ = [
     "FusedItemsSettings",
     "GBce",
     "GBceSettings",
+    "GatedTransformerSettings",
+    "GreedySettings",
     "HistoryText",
     "HistoryWriter",
+    "HstuSettings",
     "IdItemsSettings",
+    "ItemAttributes",
     "ItemFeatures",
     "ItemTable",
     "Items",
@@ -81,16 +110,28 @@ __all__ = [
     "NegativesSettings",
     "NextItem",
     "NextItemSettings",
+    "Outcome",
+    "OutcomeModel",
     "Pairs",
     "ParameterCounts",
+    "Pooling",
     "PretrainedBackboneSettings",
     "Query",
     "RankingModel",
+    "RecurrentSettings",
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
+    "SemanticIdModel",
+    "SemanticIdSettings",
+    "SemanticIds",
+    "SemanticItemsSettings",
     "SequenceModel",
+    "Slate",
+    "SlateModel",
+    "SlateSettings",
     "TextHistorySettings",
+    "TopPSettings",
     "allocate_ranks",
     "allocator_state",
     "assemble",
@@ -99,6 +140,7 @@ __all__ = [
     "build_loss",
     "build_model",
     "fingerprint",
+    "is_quantized",
     "load_allocator_state",
     "load_backbone",
     "locate_source",

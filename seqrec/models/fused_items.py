@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import torch
@@ -83,6 +84,7 @@ class FusedItems(Items):
     """
 
     row_gradients = False
+    attributes = None
     trained: Tensor
     fingerprint: Tensor
 
@@ -108,14 +110,14 @@ class FusedItems(Items):
         """Vectors of items, as `ItemTable.forward`."""
         if self.training or torch.is_grad_enabled():
             rows, place = torch.unique((items - 1).clamp(min=0), return_inverse=True)
-            vectors = F.embedding(place, self.vectors(rows))
+            vectors = F.embedding(place, self.of_rows(rows))
         else:
-            vectors = F.embedding((items - 1).clamp(min=0), self.table())
+            vectors = F.embedding((items - 1).clamp(min=0), self.vectors())
         if self.mask is None:
             return vectors
         return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
 
-    def vectors(self, rows: Tensor) -> Tensor:
+    def of_rows(self, rows: Tensor) -> Tensor:
         """float (n, D), of the items in rows int64 (n,), 0..N-1, different from each other."""
         features: Tensor = self.encoder(rows)
         if self.join is None:
@@ -144,32 +146,39 @@ class FusedItems(Items):
         """Whose own vectors a training step leaves out is a function of this key and the item."""
         self._step_key = key
 
-    def table(self) -> Tensor:
-        """As `Items.table`; kept while nothing is trained."""
+    def vectors(self) -> Tensor:
+        """As `ItemTable.vectors`; kept while nothing is trained."""
         if self.training or torch.is_grad_enabled():
-            return self.vectors(torch.arange(self.n_items, device=self.weight.device))
+            return self.of_rows(torch.arange(self.n_items, device=self.weight.device))
         if self._table is None:
-            self._table = self.vectors(torch.arange(self.n_items, device=self.weight.device))
+            self._table = self.of_rows(torch.arange(self.n_items, device=self.weight.device))
         return self._table
 
-    def loss(self, loss: Loss, hidden: Tensor, targets: Tensor, negatives: Negatives | None) -> Tensor:
-        """As `Items.loss`, over the items with training events, which targets and negatives must be.
+    def loss(
+        self,
+        loss: Loss,
+        hidden: Tensor,
+        targets: Tensor,
+        negatives: Negatives | None,
+        finish: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """As `ItemTable.loss`, over the items with training events, which targets and negatives must be.
 
         A sampled loss asks for the vectors of its targets and negatives only.
         """
         if isinstance(loss, SampledLoss) and negatives is not None:
             items, targets, negatives = only_rows(targets, negatives.to(targets.device, self.weight.dtype))
             n_items = int(self.trained.sum())
-            of_few: Tensor = loss(hidden, targets, self.vectors(items - 1), negatives, n_items=n_items)
+            of_few: Tensor = loss(hidden, targets, finish(self.of_rows(items - 1)), negatives, n_items=n_items)
             return of_few
         (rows,) = torch.where(self.trained)
         place = F.pad(self.trained.cumsum(0), (1, 0))  # item 0, which counts for nothing, stays 0
         if negatives is not None:
             negatives = negatives._replace(items=place[negatives.items.to(place.device)])
-        return loss(hidden, place[targets], self.vectors(rows), negatives)
+        return loss(hidden, place[targets], finish(self.of_rows(rows)), negatives)
 
     def use_row_gradients(self, loss: SampledLoss) -> None:
-        """As `Items.use_row_gradients`."""
+        """As `ItemTable.use_row_gradients`."""
         if self.join is None:
             raise UnsupportedError(
                 "items of `kind: features` have no vectors of their own, of which some could be left out",
@@ -182,11 +191,9 @@ class FusedItems(Items):
     def as_table(self) -> ItemTable:
         """The vectors that items have when ranking, as a plain table, with the mask: all that serving needs."""
         training = self.training
-        made = ItemTable(self.n_items, IdItemsSettings(width=self.width), with_mask=False, rows=slice(0, 0))
-        made.weight = nn.Parameter(self.eval().table().clone(), requires_grad=False)
-        made.mask = self.mask
+        vectors = self.eval().vectors().clone()
         self.train(training)
-        return made
+        return ItemTable.of(vectors, self.mask)
 
     def train(self, mode: bool = True) -> Self:
         """Forgets the table, whose parts may change from here on."""

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
 from seqrec.models.items import MASK, PAD
+from seqrec.models.slate_settings import SlateSettings
+from seqrec.models.windows import windows, without_repeats
+from seqrec.outcomes import OutcomeSettings, is_known
 from seqrec.random import uniform
 from seqrec.settings import CustomSettings, Settings, tag_of_kind
 
@@ -36,9 +39,22 @@ class MaskedItemSettings(Settings):
     )
 
 
+class SemanticIdSettings(Settings):
+    """Generate the semantic id of each event from the events before it, code by code; for causal backbones."""
+
+    kind: Literal["semantic_id"]
+    beams: int = Field(default=50, ge=1, description="Beams of the search, and so items of the longest list.")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each code's target that is spread over all codes of its level."
+    )
+
+
 HeadSettings = Annotated[
     Annotated[NextItemSettings, Tag("next_item")]
     | Annotated[MaskedItemSettings, Tag("masked_item")]
+    | Annotated[SemanticIdSettings, Tag("semantic_id")]
+    | Annotated[SlateSettings, Tag("slate")]
+    | Annotated[OutcomeSettings, Tag("outcome")]
     | Annotated[CustomSettings, Tag("custom")],
     Discriminator(tag_of_kind),
 ]
@@ -107,6 +123,53 @@ class NextItem:
         """Inputs whose last position predicts what comes after a history: the history itself."""
         return Query(items, lengths, events)
 
+    def n_targets(self, targets: Tensor) -> int:
+        """One for each position that has a target."""
+        return int(torch.count_nonzero(targets))
+
+
+class Slate(NextItem):
+    """Position i predicts the events from i + 1 on, as many as a slate holds; an item that comes again counts once.
+
+    Batches are those of `NextItem`: a position's window of targets is read off the positions after it.
+    """
+
+    def __init__(self, settings: SlateSettings):
+        self.size = settings.size
+
+    def n_targets(self, targets: Tensor) -> int:
+        """Those of all windows."""
+        return int(torch.count_nonzero(without_repeats(windows(targets, self.size))))
+
+
+class Outcome(NextItem):
+    """What became of the event at a position, whose item is known, is predicted from the events before it."""
+
+    extra_events = 0
+
+    def __init__(self, settings: OutcomeSettings):
+        self._n_outcomes = len(settings.outcomes)
+
+    def pairs(
+        self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns = NO_COLUMNS
+    ) -> Pairs:
+        """The sequences themselves, with the labels of their events as targets; a first event has no history.
+
+        Args:
+            items: int64 (B, L), PAD beyond ``lengths``.
+            lengths: int64 (B,).
+            keys: not used: nothing here is random.
+            events: columns (B, L) beside ``items``, with labels.
+        """
+        assert events.labels is not None  # the stream makes them for this head
+        targets = events.labels.clone()
+        targets[:, 0] = PAD
+        return Pairs(items, lengths, targets, events._replace(labels=None))
+
+    def n_targets(self, targets: Tensor) -> int:
+        """One for each outcome of an event that is known."""
+        return sum(int(is_known(targets, number).sum()) for number in range(self._n_outcomes))
+
 
 class MaskedItem:
     """Masked positions predict the items that were there; nothing else about their events is known either.
@@ -154,6 +217,10 @@ class MaskedItem:
         longer = events.each(lambda column: F.pad(column, (0, 1)))
         return Query(inputs, lengths + 1, _hidden(longer, inputs == MASK))
 
+    def n_targets(self, targets: Tensor) -> int:
+        """One for each position that has a target."""
+        return int(torch.count_nonzero(targets))
+
 
 def _hidden(events: EventColumns, masked: Tensor) -> EventColumns:
     """Columns that tell nothing of masked events.
@@ -195,10 +262,25 @@ class Head(Protocol):
         """Inputs whose last position predicts what comes after a history."""
         ...
 
+    def n_targets(self, targets: Tensor) -> int:
+        """How many targets the loss of a batch with such ``targets``, of `pairs`, is a sum over."""
+        ...
 
-def build_head(settings: NextItemSettings | MaskedItemSettings | CustomSettings) -> Head:
+
+def build_head(
+    settings: NextItemSettings
+    | MaskedItemSettings
+    | SemanticIdSettings
+    | SlateSettings
+    | OutcomeSettings
+    | CustomSettings,
+) -> Head:
     """The head that a recipe names."""
     if isinstance(settings, CustomSettings):
         head: Head = settings.create()
         return head
+    if isinstance(settings, SlateSettings):
+        return Slate(settings)
+    if isinstance(settings, OutcomeSettings):
+        return Outcome(settings)
     return MaskedItem(settings) if isinstance(settings, MaskedItemSettings) else NextItem()

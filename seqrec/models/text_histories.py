@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -87,26 +86,19 @@ class HistoryWriter(nn.Module):
         self.register_buffer("token_counts", counts, persistent=False)
 
     @classmethod
-    def of(cls, text: HistoryText | None, columns: Collection[str]) -> Self:
+    def of(cls, text: HistoryText | None) -> Self:
         """The writer of a recipe that has histories as text.
 
         Args:
             text: what they are written with.
-            columns: what else the model is to read of events.
         Raises:
-            UnsupportedError: there is nothing to write with, or something else to read.
+            UnsupportedError: there is nothing.
         """
         if text is None:
             raise UnsupportedError(
                 "histories are written as text, and there is no catalogue to read it from",
                 where="model.text",
                 do="leave it null",
-            )
-        if columns:
-            raise UnsupportedError(
-                f"histories as text do not say {' and '.join(columns)} of events",
-                where="model.events",
-                do="leave it out, or `model.text` null",
             )
         return cls(text)
 

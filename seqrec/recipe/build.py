@@ -17,14 +17,19 @@ from seqrec.errors import UnsupportedError
 from seqrec.features import read_features, read_history_text
 from seqrec.models import (
     AdaLoraSettings,
+    FeatureItemsSettings,
+    FusedItemsSettings,
     HistoryText,
     IdItemsSettings,
+    ItemAttributes,
     ItemFeatures,
     RankingModel,
     build_head,
     build_loss,
     build_model,
 )
+from seqrec.outcomes import OutcomeSettings
+from seqrec.recipe.ids import check_catalogue, check_trained_on
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
@@ -68,10 +73,11 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         recipe: what to build.
         folder: the run folder, for checkpoints and logs.
     Raises:
-        RecipeError, UnsupportedError, StoreError, BackboneError, AdapterError: a part does not fit.
+        RecipeError, UnsupportedError, StoreError, TokenizerError, BackboneError, AdapterError: a part does not fit.
     """
     check_recipe(recipe)
     data = build_data(recipe)
+    check_trained_on(recipe, data)
     total_steps = _total_steps(recipe, data.training.n_steps)
     trainer = build_trainer(recipe, Path(folder), data)
     rows = None
@@ -86,7 +92,8 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         features=item_features(recipe, data),
         text=history_text(recipe, data),
     )
-    model.check_list(int(recipe.selection.metric.partition("@")[2]), where="selection.metric")
+    if recipe.selection.metric != "auc":
+        model.check_list(int(recipe.selection.metric.partition("@")[2]), where="selection.metric")
     module = SequenceRecommender(
         model,
         recipe.optimizer,
@@ -110,6 +117,7 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
         max_history=max_history,
         in_batch=in_batch,
         columns=recipe.model.columns,
+        outcomes=recipe.model.head if isinstance(recipe.model.head, OutcomeSettings) else None,
     )
 
 
@@ -120,7 +128,7 @@ def item_features(recipe: Recipe, data: SequenceDataModule) -> ItemFeatures | No
         FeatureError, RecipeError: it cannot be read, or says nothing of some items.
     """
     items = recipe.model.items
-    if isinstance(items, IdItemsSettings):
+    if not isinstance(items, FeatureItemsSettings | FusedItemsSettings):
         return None
     return read_features(items, data.store.catalogue, data.split.train_counts[1:] > 0)
 
@@ -147,17 +155,31 @@ def build_recipe_model(
     features: ItemFeatures | None = None,
     text: HistoryText | None = None,
 ) -> RankingModel:
-    """The model, over the store's catalogue; arguments as in `build_model`."""
+    """The model, over the store's catalogue; arguments as in `build_model`.
+
+    Raises:
+        TokenizerError: semantic ids are of another catalogue.
+    """
+    check_catalogue(recipe, store)
     return build_model(
         recipe.model,
         n_items=store.manifest.counts.items,
         max_length=recipe.data.max_length,
         total_steps=total_steps,
         actions=store.manifest.actions,
+        attributes=_item_attributes(recipe, store),
         table_rows=table_rows,
         features=features,
         text=text,
     )
+
+
+def _item_attributes(recipe: Recipe, store: SequenceStore) -> ItemAttributes | None:
+    items = recipe.model.items
+    if not isinstance(items, IdItemsSettings) or not items.attributes:
+        return None
+    values, offsets, n_values = store.catalogue.values_of(items.attributes)
+    return ItemAttributes(torch.from_numpy(values), torch.from_numpy(offsets), n_values)
 
 
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
@@ -174,6 +196,8 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
         **recipe.trainer,
         **place(recipe.trainer),
     }
+    if recipe.data.split.kind == "leave_one_out" and recipe.data.split.refit:
+        arguments["limit_val_batches"] = 0
     if arguments["enable_progress_bar"]:
         callbacks.append(_Bar(leave=True))
     arguments["strategy"] = build_strategy(arguments.get("strategy", "auto"))
@@ -211,15 +235,32 @@ def check_recipe(recipe: Recipe) -> None:
     chosen = {
         "trainer.precision": _convert_precision_to_unified_args(recipe.trainer.get("precision")),
         "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
-        "model.adapter.kind": None if adapter is None else adapter.kind,
         "model.items.kind": recipe.model.items.kind,
+        "model.head.kind": recipe.model.head.kind,
+        "model.adapter.kind": None if adapter is None else adapter.kind,
+        "model.backbone.quantize": getattr(recipe.model.backbone, "quantize", None),
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
+        "model.items.attributes": ", ".join(getattr(recipe.model.items, "attributes", ())) or None,
+        "model.loss.label_smoothing": str(getattr(recipe.model.loss, "label_smoothing", 0.0) or "") or None,
+        "selection.save_in_background": "true" if recipe.selection.save_in_background else None,
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }
     check_combination(strategy, family_of(strategy), chosen)
+    if (recipe.model.head.kind == "outcome") != (recipe.selection.metric == "auc"):
+        raise UnsupportedError(
+            f"the head `{recipe.model.head.kind}` is not measured by it",
+            where=f"selection.metric: {recipe.selection.metric}",
+            do="take `auc` with the head `outcome`, and another metric with all others",
+        )
     if not isinstance(adapter, AdaLoraSettings):
         return
+    if chosen["model.backbone.quantize"] is not None:
+        raise UnsupportedError(
+            "AdaLoRA over quantized weights has not been tried",
+            where="model.backbone.quantize",
+            do="use `lora`, or leave it null",
+        )
     if recipe.optimizer.ema is not None:
         raise UnsupportedError(
             "AdaLoRA sets the parts of a rank that it takes away to zero, and their average would not be",

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import lightning as L
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import DataLoader
 
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.event_columns import ColumnName
-from seqrec.store.split import Part, Split, resolve
+from seqrec.outcomes import OutcomeSettings
+from seqrec.store.outcomes import Labeller
+from seqrec.store.sequences import Sequences
+from seqrec.store.split import Part, Split, Temporal, resolve
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
+from seqrec.stream.collate import flatten
 from seqrec.stream.columns import check_columns
 from seqrec.stream.evaluation_stream import EvaluationStream
+from seqrec.stream.outcome_stream import OutcomeBatch, OutcomeStream
 from seqrec.stream.settings import DataSettings
 from seqrec.stream.training_stream import Task, TrainingStream
 
@@ -33,6 +41,7 @@ class SequenceDataModule(L.LightningDataModule):
         max_history: latest events that the model gets to see when it recommends.
         in_batch: targets that a step takes as its negatives, where the loss asks for some.
         columns: what batches carry of the events beside their items, each with the recipe field that asks for it.
+        outcomes: what became of events, for a head that predicts it; then validation judges events.
     Raises:
         StoreError: no store there.
         UnsupportedError: the store lacks one of the columns.
@@ -48,6 +57,7 @@ class SequenceDataModule(L.LightningDataModule):
         max_history: int,
         in_batch: int = 0,
         columns: Mapping[ColumnName, str] | None = None,
+        outcomes: OutcomeSettings | None = None,
     ):
         super().__init__()
         self.settings = settings
@@ -58,6 +68,7 @@ class SequenceDataModule(L.LightningDataModule):
         self._max_history = max_history
         self._in_batch = in_batch
         self._columns = tuple(columns or {})
+        self.labeller = None if outcomes is None else Labeller(outcomes, self.store.manifest)
         check_columns(columns or {}, self.store.manifest, where=settings.store)
 
     @cached_property
@@ -76,13 +87,47 @@ class SequenceDataModule(L.LightningDataModule):
             seed=self._seed,
             in_batch=self._in_batch,
             columns=self._columns,
+            labels=None if self.labeller is None else partial(self.labeller, until_us=self._cuts.validation_cut_us),
+            label_columns=() if self.labeller is None else self.labeller.columns,
         )
+
+    @property
+    def _cuts(self) -> Temporal:
+        if not isinstance(self.split, Temporal):
+            raise UnsupportedError(
+                "labels of outcomes need a point in time up to which the log is known",
+                where=f"data.split.kind: {self.settings.split.kind}",
+                do="set it to `temporal`",
+            )
+        return self.split
+
+    def training_labels(self) -> Iterator[tuple[Sequences, npt.NDArray[np.int32]]]:
+        """The store's sequences, with the labels that training has of their events."""
+        assert self.labeller is not None
+        for sequences in self.store.scan(self.labeller.columns):
+            yield sequences, self.labeller(sequences, self._cuts.validation_cut_us)
+
+    def outcomes(self, part: Part) -> OutcomeStream:
+        """The events that are judged for validation or test."""
+        assert self.labeller is not None
+        return OutcomeStream(self.store, self._cuts, self.labeller, self.settings, part, columns=self._columns)
 
     def evaluation(self, part: Part | None) -> EvaluationStream:
         """The validation or test batches; without a part the whole sequence of every user, without targets."""
         return EvaluationStream(
             self.store, self.split, self.settings, part, max_history=self._max_history, columns=self._columns
         )
+
+    def training_sequences(self) -> Iterator[Sequences]:
+        """The store's sequences cut to what is trained on, with times where it has them."""
+        columns = dict.fromkeys([*self.split.columns, *(["timestamps"] if self.store.manifest.has_time else [])])
+        for sequences in self.store.scan(tuple(columns)):
+            lengths = self.split.train_end(sequences)
+            offsets, items = flatten(sequences.items, sequences.offsets[:-1], lengths)
+            times = sequences.timestamps
+            if times is not None:
+                _, times = flatten(times, sequences.offsets[:-1], lengths)
+            yield replace(sequences, offsets=offsets, items=items.astype(np.int32), timestamps=times, actions=None)
 
     def setup(self, stage: str) -> None:
         """Takes the rank's place and refuses Trainer arguments under which the stream would not be exact."""
@@ -109,15 +154,16 @@ class SequenceDataModule(L.LightningDataModule):
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return TrainingLoader(self, pin_memory=on_gpu)
 
-    def val_dataloader(self) -> DataLoader[EvaluationBatch]:
+    def val_dataloader(self) -> DataLoader[EvaluationBatch] | DataLoader[OutcomeBatch]:
         return self._evaluation_loader("validation")
 
-    def test_dataloader(self) -> DataLoader[EvaluationBatch]:
+    def test_dataloader(self) -> DataLoader[EvaluationBatch] | DataLoader[OutcomeBatch]:
         return self._evaluation_loader("test")
 
-    def _evaluation_loader(self, part: Part) -> DataLoader[EvaluationBatch]:
+    def _evaluation_loader(self, part: Part) -> DataLoader[EvaluationBatch] | DataLoader[OutcomeBatch]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self.evaluation(part).loader(rank, world_size)
+        stream = self.evaluation(part) if self.labeller is None else self.outcomes(part)
+        return stream.loader(rank, world_size)
 
     def state_dict(self) -> dict[str, Any]:
         """The position, with what it is a position in, and the catalogue that item indices point into."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from seqrec.stream.long_histories import SlidingSettings, parts
 from seqrec.stream.settings import DataSettings
 
 Int64 = npt.NDArray[np.int64]
+Labels = Callable[[Sequences], npt.NDArray[np.int32]]
 _SHORTEST = 2  # events of a history that can teach anything: one to see and one to predict
 _AGE_BIT = 40  # above any row number
 
@@ -62,13 +63,22 @@ class TrainableRule:
         settings: the longest input, and what becomes of longer histories.
         extra_events: events that a sequence has beyond its inputs.
         columns: what is asked of the events beside their items.
+        labels: makes a further column, of what became of the events; see `seqrec.outcomes`.
     """
 
-    def __init__(self, split: Split, settings: DataSettings, extra_events: int, columns: Sequence[str] = ()):
+    def __init__(
+        self,
+        split: Split,
+        settings: DataSettings,
+        extra_events: int,
+        columns: Sequence[str] = (),
+        labels: Labels | None = None,
+    ):
         self._split = split
         self._settings = settings
         self._extra_events = extra_events
         self._columns = columns
+        self._labels = labels
 
     def describe(self) -> str:
         """The rule for lengths in words; the protocol describes itself."""
@@ -80,7 +90,10 @@ class TrainableRule:
 
     def __call__(self, sequences: Sequences) -> TrainableRows:
         """The training sequences of some users, in the order of the users and from the latest part of each on."""
-        return self._cut(sequences, flat_columns(sequences, self._columns))
+        columns = flat_columns(sequences, self._columns)
+        if self._labels is not None:
+            columns["labels"] = self._labels(sequences)
+        return self._cut(sequences, columns)
 
     def _cut(self, sequences: Sequences, columns: Columns) -> TrainableRows:
         ends = self._split.train_end(sequences)

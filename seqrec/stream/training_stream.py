@@ -29,7 +29,7 @@ from seqrec.stream.order import EpochPlan, fingerprint, plan, steps_per_epoch
 from seqrec.stream.order_share import Share, micro_batches_per_step, share, stripe
 from seqrec.stream.order_windows import Window
 from seqrec.stream.settings import DataSettings
-from seqrec.stream.trainable import TrainableRows, TrainableRule, keys_of, rows_of
+from seqrec.stream.trainable import Labels, TrainableRows, TrainableRule, keys_of, rows_of
 
 Int64 = npt.NDArray[np.int64]
 # Steps that one job collates at most, since handing over a small step costs about as much as making it. A window has 64
@@ -49,6 +49,9 @@ class Task(Protocol):
         self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns
     ) -> tuple[Tensor, Tensor, Tensor, EventColumns]:
         """Inputs (B, L), their lengths (B,), targets (B, L) and the inputs' columns, of right-padded sequences."""
+
+    def n_targets(self, targets: Tensor) -> int:
+        """How many targets the loss of such a batch is a sum over."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class TrainingStream:
         seed: of the order and of what the task draws.
         in_batch: targets that a step takes as its negatives.
         columns: what batches carry of the events beside their items.
+        labels: what became of events, for a task that asks; made of whole sequences with ``label_columns``.
+        label_columns: of the store.
 
     Attributes:
         n_steps: steps of an epoch.
@@ -104,6 +109,8 @@ class TrainingStream:
         seed: int,
         in_batch: int = 0,
         columns: Sequence[str] = (),
+        labels: Labels | None = None,
+        label_columns: Sequence[str] = (),
     ):
         self._store = store
         self._split = split
@@ -112,7 +119,8 @@ class TrainingStream:
         self._seed = seed
         self._in_batch = in_batch
         self._columns = columns
-        self._rule = TrainableRule(split, settings, task.extra_events, columns)
+        self._read_columns = tuple(dict.fromkeys((*split.columns, *columns, *label_columns)))
+        self._rule = TrainableRule(split, settings, task.extra_events, columns, labels)
         self._unit_rows, self._unit_tokens, self._histogram = self._count()
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
@@ -233,8 +241,7 @@ class TrainingStream:
         return workers.submit(self._read_window, order, partition, number, read)
 
     def _read_units(self, units: Sequence[Unit]) -> TrainableRows:
-        columns = tuple(dict.fromkeys((*self._split.columns, *self._columns)))
-        return self._rule(self._store.read(*units, columns=columns))
+        return self._rule(self._store.read(*units, columns=self._read_columns))
 
     def _read_window(
         self, order: EpochPlan, partition: int, number: int, read: list[Future[TrainableRows]]
@@ -257,7 +264,7 @@ class TrainingStream:
         batches += [self._filler(position)] * (self.micro_batches - len(batches))
         if self._shapes is not None:
             batches = [self._shapes.training(batch) for batch in batches]
-        targets = sum(int(torch.count_nonzero(batch.targets)) for batch in batches)
+        targets = sum(self._task.n_targets(batch.targets) for batch in batches)
         tokens = sum(int(batch.lengths[: len(batch.rows)].sum()) for batch in batches)
         in_batch = offered(batches, self._in_batch, seed=self._seed)
         after = Position(position.epoch, position.step + 1)

@@ -13,11 +13,12 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+from torchmetrics import Metric
 
-from seqrec.evaluation import RankHistogram, cutoffs_within, rank_users
-from seqrec.models import Negatives, NegativeSampler, RankingModel, SequenceModel
+from seqrec.evaluation import OutcomeHistogram, RankHistogram, cutoffs_within, judge, rank_users
+from seqrec.models import Negatives, NegativeSampler, OutcomeModel, RankingModel, SequenceModel
 from seqrec.random import raw_bits
-from seqrec.stream import EvaluationBatch, TrainingBatch
+from seqrec.stream import EvaluationBatch, OutcomeBatch, TrainingBatch
 from seqrec.training.averages import AverageWeights
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.catalogue import ShardedItemTable, rank_over_shards
@@ -67,6 +68,7 @@ class SequenceRecommender(L.LightningModule):
         super().__init__()
         self.model = model
         self.ranks = RankHistogram(cutoffs_within(model.list_limit))
+        self.judged = OutcomeHistogram(model.outcomes) if isinstance(model, OutcomeModel) else None
         self.optimizer_settings = optimizer
         self.seed = seed
         self.total_steps = total_steps
@@ -79,10 +81,12 @@ class SequenceRecommender(L.LightningModule):
         self._negatives: Negatives | None = None
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
+        # DDP reads the name. Buffers of items are constants, which it would send in every step
+        self._ddp_params_and_buffers_to_ignore = [f"model.items.{name}" for name, _ in model.items.named_buffers()]
         if self._updates_rows:
             model.use_row_gradients()
-            # DDP reads the name; `AverageRowGradients` does what it then does not
-            self._ddp_params_and_buffers_to_ignore = ["model.items.weight"]
+            # `AverageRowGradients` does what DDP then does not
+            self._ddp_params_and_buffers_to_ignore.append("model.items.weight")
 
     @property
     def _updates_rows(self) -> bool:
@@ -101,7 +105,7 @@ class SequenceRecommender(L.LightningModule):
             self.trainer.strategy.shard(self.model)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = build_optimizer(self.optimizer_settings, self.parameters())
+        optimizer = build_optimizer(self.optimizer_settings, self.parameters(), table=self.model.items.weight)
         schedule = build_schedule(self.optimizer_settings, optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -135,7 +139,8 @@ class SequenceRecommender(L.LightningModule):
             batch.inputs, batch.lengths, batch.targets, batch.events, self._negatives, batch.keys, batch.places
         )
         targets, stops = self._step_sums.wait()
-        loss = summed * (loss_factor(self.trainer) / targets)
+        # a step without a target, as labels may leave one, has no gradient
+        loss = summed * (loss_factor(self.trainer) / targets.clamp(min=1))
         penalty = self.model.penalty()
         if penalty is not None:
             loss = loss + penalty
@@ -148,7 +153,13 @@ class SequenceRecommender(L.LightningModule):
         last = batch.micro_batch + 1 == self.trainer.accumulate_grad_batches
         self.step_loss = RankSum(self._loss_sum) if last else None  # while the backward pass runs
 
-    def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: EvaluationBatch | OutcomeBatch, batch_idx: int) -> None:
+        if isinstance(batch, OutcomeBatch):
+            assert isinstance(self.model, OutcomeModel)  # which such batches are made for
+            assert self.judged is not None
+            found = judge(self.model, batch)
+            self.judged.update(found.labels, found.logits)
+            return
         if isinstance(self.trainer.strategy, CatalogueParallelStrategy):
             assert isinstance(self.model, SequenceModel)  # what the strategy can shard
             ranked = rank_over_shards(self.model, batch, k=max(self.ranks.cutoffs))
@@ -164,10 +175,11 @@ class SequenceRecommender(L.LightningModule):
             self.model.rank(*self.model.filler(self.device), k=1, users=0, in_parts=False)
 
     def on_validation_epoch_end(self) -> None:
-        metrics = {VALIDATION_PREFIX + name: value for name, value in self.ranks.compute().items()}
-        self.ranks.reset()
+        metric: Metric = self.ranks if self.judged is None else self.judged
+        metrics = {VALIDATION_PREFIX + name: value for name, value in metric.compute().items()}
+        metric.reset()
         for name, value in metrics.items():
-            self.log(name, value, prog_bar=name.endswith("ndcg@10"))
+            self.log(name, value, prog_bar=name.endswith(("ndcg@10", "/auc")))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = without_restorable(checkpoint["state_dict"], self.model)

@@ -56,7 +56,7 @@ def by_hand(model: SequenceModel) -> torch.Tensor:
     """The full softmax over the items with training events, from scores that are all there."""
     items = model.items
     assert isinstance(items, FusedItems)
-    everything = items.vectors(torch.arange(N_ITEMS))
+    everything = items.of_rows(torch.arange(N_ITEMS))
     looked_up = everything[(HISTORY - 1).clamp(min=0)]
     hidden = model.backbone(looked_up, LENGTHS)
     scores = (hidden @ everything.T).masked_fill(~items.trained, -torch.inf)

@@ -25,28 +25,51 @@ LOSSES = {
     "full": {"kind": "full_softmax"},
     "sampled": {"kind": "sampled_softmax", "negatives": {"uniform": 8, "in_batch": 8}},
 }
-HEADS = {"next_item": "gpt2", "masked_item": "bert"}
+SIZE = {"layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
+OUTCOMES = {
+    "outcomes": {
+        "taken": {"kind": "action", "actions": ["cart", "purchase"], "within_hours": 48},
+        "dear": {"kind": "value", "least": 30},
+    },
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "gpt2": {"backbone": SIZE | {"kind": "gpt2"}},
+    "bert": {"backbone": SIZE | {"kind": "bert"}, "head": {"kind": "masked_item"}},
+    "slate": {"backbone": SIZE | {"kind": "gpt2"}, "head": {"kind": "slate"}},
+    "outcome": {"backbone": SIZE | {"kind": "gpt2"}, "head": {"kind": "outcome"} | OUTCOMES},
+    "hstu": {
+        "backbone": SIZE | {"kind": "hstu", "time_bias": 16},
+        "events": {"action_types": True, "time_gaps": 16},
+    },
+    "gated_transformer": {"backbone": SIZE | {"kind": "gated_transformer"}},
+    "gru": {"backbone": {"kind": "gru", "layers": 2, "width": 16, "dropout": 0.2}},
+}
+PLACES = 10  # of a slate
 # the norm of a tensor's difference, as it is and as a part of the whole gradient's norm
 BOUNDS = {"32-true": 1e-6, "64-true": 1e-12}
 # partitions and events of a step: one slot in stripes, six accumulated on any number of ranks, four that three ranks
 # cut into stripes; at 16 events a step there are fewer rows than stripes
 SIZES = {"stripes": (1, 256), "thin-stripes": (1, 16), "slots": (6, 256), "thin-slots": (4, 16)}
-NAMES = [f"{loss}-{head}-{size}-{p}" for loss in LOSSES for head in HEADS for size in SIZES for p in BOUNDS]
+NAMES = [f"{loss}-{m}-{size}-{p}" for loss in LOSSES for m in ("gpt2", "bert") for size in SIZES for p in BOUNDS]
+# what slates and outcomes have of their own is how many targets they count; a thin step may have no outcome
+NAMES += [f"sampled-slate-{size}-64-true" for size in SIZES]
+NAMES += [f"full-outcome-{size}-64-true" for size in SIZES if "thin" not in size]
+NAMES += [f"full-{model}-thin-slots-64-true" for model in ("hstu", "gated_transformer", "gru")]
 # items made of features, whose ids a step leaves out alike on all ranks
 FUSED = {"kind": "fused", "width": 16, "categories": [{"column": "category"}], "id_dropout": 0.4}
-NAMES += [f"{loss}_fused-{head}-slots-64-true" for loss, head in (("full", "next_item"), ("sampled", "masked_item"))]
+NAMES += ["full_fused-gpt2-slots-64-true", "sampled_fused-bert-slots-64-true"]
 
 
 def case(values: dict[str, Any], store: Path, name: str) -> dict[str, Any]:
-    loss, head, *size, bits, _ = name.split("-")
+    loss, model, *size, bits, _ = name.split("-")
     partitions, step_tokens = SIZES["-".join(size)]
     data = {"store": str(store), "partitions": partitions, "step_tokens": step_tokens}
-    backbone = {"kind": HEADS[head], "layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
+    if model == "outcome":
+        data["split"] = {"kind": "temporal"}
     loss, _, fused = loss.partition("_")
-    items = FUSED if fused else {"width": 16}
-    model = {"items": items, "backbone": backbone, "head": {"kind": head}, "loss": LOSSES[loss]}
+    section = {"items": FUSED if fused else {"width": 16}, "loss": LOSSES[loss]} | MODELS[model]
     trainer = {"max_steps": STEPS, "precision": f"{bits}-true"}
-    return values | {"data": values["data"] | data, "model": model, "trainer": trainer}
+    return values | {"data": values["data"] | data, "model": section, "trainer": trainer}
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +106,18 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
     losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
-    (torch.stack(losses).sum() / sum(int((b.targets != 0).sum()) for b in slots)).backward()
+    n = sum(n_targets(b.targets, values["model"].get("head", {}).get("kind")) for b in slots)
+    (torch.stack(losses).sum() / n).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+
+
+def n_targets(targets: Tensor, head: str) -> int:
+    """By hand: different items among the next ones of each position, outcomes that are known, or positions."""
+    rows = targets.tolist()
+    if head == "outcome":
+        return sum((label & 1) + (label >> 2 & 1) for row in rows for label in row)
+    places = PLACES if head == "slate" else 1
+    return sum(len({*row[at : at + places]} - {0}) for row in rows for at in range(len(row)) if row[at])
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
@@ -110,7 +143,7 @@ def test_the_cases_are_what_they_are_meant_to_be(recorded: Path) -> None:
     """Slots of unequal length, accumulation on every number of ranks, and ranks without any row."""
 
     def rows(size: str, ranks: int) -> list[list[list[int]]]:
-        name = f"full-next_item-{size}-64-true-{ranks}"
+        name = f"full-gpt2-{size}-64-true-{ranks}"
         return [json.loads((recorded / f"{name}-{rank}.json").read_text()) for rank in range(ranks)]
 
     assert [len(rows("slots", ranks)[0]) for ranks in (1, 2, 3)] == [6 * STEPS, 3 * STEPS, 2 * STEPS]

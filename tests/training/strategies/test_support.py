@@ -14,10 +14,19 @@ STRATEGY_OF = {family: name for name, family in reversed(FAMILIES.items())}
 ADALORA = {"kind": "adalora", "initial_rank": 4, "target_rank": 2}
 SETTINGS: dict[str, list[str]] = {
     "model.adapter.kind": [f"model.adapter={ADALORA}", "selection.patience=null"],
+    "model.items.kind: semantic_ids": ["model.items.codes=none"],
     "model.items.kind": ["model.items.numbers=[count]"],
+    "model.backbone.quantize": ["model.backbone={kind: pretrained, source: none}"],
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
+    "model.head.kind: outcome": ["model.head={outcomes: {liked: {kind: value, least: 4}}}"],
+    "model.loss.label_smoothing": ["model.loss.kind=full_softmax"],
 }
-VALUES = {"data.length_buckets": "[5, 20]"}  # of fields that any value is refused of; 0.9 for the others
+# of fields that any value is refused of; 0.9 for the others
+VALUES = {
+    "data.length_buckets": "[5, 20]",
+    "model.backbone.quantize": "nf4",
+    "model.items.attributes": "[category]",
+}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +35,10 @@ VALUES = {"data.length_buckets": "[5, 20]"}  # of fields that any value is refus
 def test_what_does_not_work_is_refused_by_name_before_training(
     write_recipe: Callable[..., Path], tmp_path: Path, family: Any, refusal: Any
 ) -> None:
-    overrides = [*SETTINGS.get(refusal.field, []), f"{refusal.field}={refusal.value or VALUES.get(refusal.field, 0.9)}"]
+    overrides = [
+        *SETTINGS.get(named(refusal), SETTINGS.get(refusal.field, [])),
+        f"{refusal.field}={refusal.value or VALUES.get(refusal.field, 0.9)}",
+    ]
     recipe = load_recipe(write_recipe(), [f"trainer.strategy={STRATEGY_OF[family]}", "data.store=none", *overrides])
     with pytest.raises(UnsupportedError) as error:
         build(recipe, tmp_path)

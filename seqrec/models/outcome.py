@@ -1,0 +1,102 @@
+"""A sequence model that says what becomes of an event: a probability for each outcome."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqrec.event_columns import NO_COLUMNS, EventColumns
+from seqrec.models.backbones import Backbone
+from seqrec.models.events import EventEmbedding
+from seqrec.models.heads import Head
+from seqrec.models.items import PAD, ItemTable
+from seqrec.models.losses import FullSoftmax, Negatives
+from seqrec.models.model import SequenceModel
+from seqrec.outcomes import OutcomeSettings, is_known, is_positive
+
+
+class OutcomeModel(SequenceModel):
+    """Probabilities that an event, of which the item is known, ends in each of A outcomes, after the events before it.
+
+        logit = q_a(h) · e + b_a(h),  with h the hidden vector before the event and e its item's vector
+
+    q and b are linear, with a bias: so there is a term of the item alone, one of the user alone, and one of both. It is
+    an inner product of something of the user and something of the item, by which the whole catalogue is ranked: by the
+    probability of the first outcome.
+
+    Further letters in shapes: A outcomes, T positions with a label.
+
+    Args:
+        items, backbone, head, events: as of `SequenceModel`.
+        settings: of the head.
+
+    Attributes:
+        outcomes: their names.
+    """
+
+    def __init__(
+        self, items: ItemTable, backbone: Backbone, head: Head, events: EventEmbedding, settings: OutcomeSettings
+    ):
+        super().__init__(items, backbone, head, FullSoftmax(), events)  # the loss only says that no negatives are drawn
+        self.outcomes = tuple(settings.outcomes)
+        self.scoring = nn.Linear(items.width, len(self.outcomes) * (items.width + 1))
+
+    def training_loss(
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        events: EventColumns = NO_COLUMNS,
+        negatives: Negatives | None = None,
+        dropout_keys: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """Summed binary cross-entropy of all outcomes that are known.
+
+        Args:
+            inputs, lengths, events, negatives, dropout_keys, places: as `RankingModel` says.
+            targets: int64 (B, L), labels of the events at those positions, as in `seqrec.outcomes`; none of a first
+                event, which has no history.
+        Returns:
+            float ().
+        """
+        self.backbone.dropout_keys.rows = dropout_keys
+        hidden = self.forward(inputs, lengths, events)
+        if places is None:
+            (places,) = torch.where(targets.flatten() != PAD)
+        logits = self._logits(hidden, inputs, places)
+        labels = targets.flatten().index_select(0, places).unsqueeze(1)
+        number = torch.arange(len(self.outcomes), device=labels.device)
+        known, positive = (part(labels, number).to(logits.dtype) for part in (is_known, is_positive))
+        return F.binary_cross_entropy_with_logits(logits, positive, known, reduction="sum")
+
+    def logits(self, inputs: Tensor, lengths: Tensor, places: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
+        """Logits of the outcomes of events.
+
+        Args:
+            inputs: int64 (B, L), items, PAD beyond ``lengths``.
+            lengths: int64 (B,).
+            places: int64 (T,), indices of the events into the flattened ``inputs``, none of a first event.
+            events: columns (B, L) beside ``inputs``, at least those of `columns`.
+        Returns:
+            float (T, A).
+        """
+        return self._logits(self.forward(inputs, lengths, events), inputs, places)
+
+    def _logits(self, hidden: Tensor, inputs: Tensor, places: Tensor) -> Tensor:
+        # where shapes are fixed, a place without a label may be the very first one
+        before = hidden.flatten(0, 1).index_select(0, (places - 1).clamp(min=0))
+        candidates = self.items(inputs.flatten().index_select(0, places).unsqueeze(1))  # (T, 1, D)
+        weights = self.scoring(before).unflatten(1, (len(self.outcomes), -1))  # (T, A, D + 1)
+        logits: Tensor = (weights[..., :-1] * candidates).sum(-1) + weights[..., -1]
+        return logits.to(self.items.weight.dtype)
+
+    def user_vectors(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
+        """float (B, D + 1): products with `item_vectors` are the logits of the first outcome."""
+        vectors: Tensor = self.scoring(super().user_vectors(items, lengths, events))
+        return vectors[:, : self.items.width + 1]
+
+    def item_vectors(self) -> Tensor:
+        """float (N, D + 1): the table, and a 1 beside each row."""
+        return F.pad(self.items.weight, (0, 1), value=1.0)
