@@ -25,10 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", help="as `seqrec fit` takes them")
+    parser.add_argument("--name", help="of the result, where overrides make another protocol; else the recipe's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
-    name = arguments.recipe.stem
+    name = arguments.name or arguments.recipe.stem
     seeds = []
     for seed in arguments.seeds:
         recipe = load_recipe(arguments.recipe, [*arguments.overrides, f"seed={seed}", f"name={name}-seed{seed}"])

@@ -14,8 +14,11 @@ from types import ModuleType
 from harness import RESULTS
 from sections import (
     adapters,
+    baselines,
     catalogue_parallel,
     curves,
+    decoding,
+    diversity,
     exactness,
     faults,
     figures,
@@ -31,6 +34,7 @@ from sections import (
     ranks,
     ranks_speed,
     saving,
+    search,
     shards,
     slate,
     strategies,
@@ -42,8 +46,8 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, adapters, slate, outcome),
-    *(training, curves, inference),
+    *(quality, search, baselines, adapters, slate, outcome, diversity),
+    *(training, curves, inference, decoding),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
     *(exactness, ranks, strategies, catalogue_parallel, faults, saving),
@@ -59,6 +63,8 @@ within a section: date, machine and threads of each are given.
     SEQREC_DATA=~/data make benchmark                                       # speed and exactness
     SEQREC_DATA=~/data python benchmarks/quality.py recipes/ml-100k.yaml    # how well one recipe recommends
     SEQREC_DATA=~/data python benchmarks/adapters.py                        # adapters on a pretrained backbone
+    SEQREC_DATA=~/data python benchmarks/baselines.py RECIPE...             # baselines, tuned on validation
+    SEQREC_DATA=~/data python benchmarks/diversity.py RECIPE                # re-ranking for diversity
     SEQREC_DATA=~/data python benchmarks/slate.py                           # lists beside lists
     SEQREC_DATA=~/data python benchmarks/outcome.py                         # outcomes beside classifiers
 

@@ -9,6 +9,7 @@
     ├── StoreError           a folder is not a (whole) sequence store
     ├── BackboneError        a backbone is unknown or cannot be loaded
     ├── AdapterError         an adapter does not fit its backbone
+    ├── TokenizerError       semantic ids cannot be made, or a folder does not hold them
     ├── UnknownIdError       an item_id or user_id is not in the catalogue or store
     ├── RunError             a run folder cannot be continued or read
     │   └── PreemptedError   training was told to stop, has saved, and can be continued
@@ -94,6 +95,10 @@ class BackboneError(SeqrecError, ValueError):
 
 class AdapterError(SeqrecError, ValueError):
     """An adapter does not fit its backbone."""
+
+
+class TokenizerError(SeqrecError, ValueError):
+    """Semantic ids cannot be made, or a folder does not hold those of a catalogue."""
 
 
 class UnknownIdError(SeqrecError, KeyError):

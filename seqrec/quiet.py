@@ -24,6 +24,7 @@ def quiet_start() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # a filter, since DeepSpeed sets its level when it is imported
     logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it offers to download kernels wherever peft is imported
     for text in _NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=text)
 

@@ -33,16 +33,20 @@ VERBS = {
         "--format", "--header", "--delimiter", "--min-user-events", "--min-item-events", "--items", "--items-id",
         "--items-title", "--items-category",
     },
+    "tokenize": {"recipe", "overrides", "--fresh"},
     "fit": {"recipe", "overrides", "--runs", "--fresh", "--seed"},
     "plan": {"recipe", "overrides", "--device", "--devices", "--nodes", "--items", "--json"},
     "launch": {
         "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
         "--dry-run",
     },
-    "evaluate": {"trained", "--split", "--devices", "--accelerator", "--store", "--json"},
+    "evaluate": {
+        "trained", "--split", "--devices", "--accelerator", "--store", "--baselines", "--diversify", "--json",
+    },
+    "compare": {"runs", "--split", "--json", "--html", "--accelerator"},
     "recommend": {
         "trained", "--history", "--times", "--actions", "--user", "--users", "--all", "-k", "--store", "--out",
-        "--devices", "--accelerator", "--fresh",
+        "--devices", "--accelerator", "--fresh", "--diversify",
     },
     "consolidate": {"run", "--checkpoint", "--out"},
     "export": {"run", "--out", "--merge"},

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqrec.bulk.folder import BulkFolder, BulkRequest
 from seqrec.evaluation import rank_users, ranking_trainer
 from seqrec.models import RankingModel, fingerprint
-from seqrec.ranking import Ranked
+from seqrec.ranking import Diversifier, Ranked
 from seqrec.store import SequenceStore
 from seqrec.stream import EvaluationBatch, EvaluationStream, SequenceDataModule
 
@@ -24,6 +24,7 @@ def recommend_all(
     out: str | Path,
     *,
     k: int = 10,
+    diversifier: Diversifier | None = None,
     devices: int = 1,
     accelerator: str = "auto",
     fresh: bool = False,
@@ -40,6 +41,7 @@ def recommend_all(
         data: the store, with the policy for seen items.
         out: folder, new or of the same request.
         k: length of the lists, >= 1.
+        diversifier: re-ranks lists, or None.
         devices: processes.
         accelerator: as Lightning names it.
         fresh: throws away what an earlier request left in the folder.
@@ -58,6 +60,7 @@ def recommend_all(
         model=fingerprint(model),
         store=data.store.manifest.fingerprint,
         k=k,
+        diversify=None if diversifier is None else str(diversifier.wanted),
         seen=data.split.settings.seen,
         max_length=data.settings.max_length,
         batch_tokens=data.settings.evaluation_tokens,
@@ -67,7 +70,7 @@ def recommend_all(
     if not fresh:
         folder.check()  # before processes are started
     trainer = ranking_trainer(accelerator=accelerator, devices=devices, progress=progress)
-    writer = _WriteParts(model, data.store, stream, folder, fresh=fresh)
+    writer = _WriteParts(model, data.store, stream, folder, diversifier=diversifier, fresh=fresh)
     trainer.predict(writer, datamodule=_Parts(writer), return_predictions=False)
     if not trainer.is_global_zero:
         return None
@@ -78,7 +81,14 @@ class _WriteParts(L.LightningModule):
     """Ranks batches in order and writes a part when its window ends; part p is the business of rank p % W."""
 
     def __init__(
-        self, model: RankingModel, store: SequenceStore, stream: EvaluationStream, folder: BulkFolder, *, fresh: bool
+        self,
+        model: RankingModel,
+        store: SequenceStore,
+        stream: EvaluationStream,
+        folder: BulkFolder,
+        *,
+        diversifier: Diversifier | None,
+        fresh: bool,
     ):
         super().__init__()
         self.model = model
@@ -86,6 +96,7 @@ class _WriteParts(L.LightningModule):
         self.batches: list[int] = []
         self._store = store
         self._folder = folder
+        self._diversifier = diversifier
         self._fresh = fresh
         self._item_ids = pa.array(store.catalogue.item_ids, pa.string())
         self._found: list[tuple[Tensor, Ranked]] = []
@@ -108,7 +119,7 @@ class _WriteParts(L.LightningModule):
         """Ranks one batch; writes the part that it completes."""
         if not len(batch.rows):
             return
-        ranked = rank_users(self.model, batch, k=self._folder.request.k)
+        ranked = rank_users(self.model, batch, k=self._folder.request.k, diversifier=self._diversifier)
         self._found.append((batch.rows.cpu(), Ranked(None, ranked.top_items.cpu(), ranked.top_scores.cpu())))
         part = self.stream.plan.window_at(self.batches[batch_idx])
         window = self.stream.plan.windows[part]

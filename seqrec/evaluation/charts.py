@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seqrec.evaluation.results import MetricValue
+from seqrec.evaluation.results import MetricValue, PairedDifference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,13 +98,14 @@ def bar_chart(rows: Mapping[str, Mapping[str, MetricValue]], metric: str, labels
     shown = {name: row[metric] for name, row in rows.items() if metric in row}
     with mpl.rc_context({**_STYLE, "svg.hashsalt": metric, "axes.spines.bottom": False}):
         figure, axes = _figure(5.6, 0.62 + 0.52 * len(shown))
-        end = max((value.high for value in shown.values()), default=1) or 1
+        end = max((_bounds(value)[1] for value in shown.values()), default=1) or 1
         for place, (name, value) in enumerate(shown.items()):
             colour = {"model": MODEL, "oracle": ORACLE}.get(name, BASELINE)
+            bounds = _bounds(value)
             axes.barh(place, value.value, height=0.58, color=colour)
-            axes.plot([value.low, value.high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
-            axes.plot([value.low, value.high], [place, place], color=INK, marker="|", markersize=7, linestyle="none")
-            axes.text(value.high + 0.02 * end, place, f"{value.value:.3f}", va="center", weight="bold")
+            axes.plot(bounds, [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
+            axes.plot(bounds, [place, place], color=INK, marker="|", markersize=7, linestyle="none")
+            axes.text(bounds[1] + 0.02 * end, place, f"{value.value:.3f}", va="center", weight="bold")
         axes.set_yticks(range(len(shown)), [labels.get(name, name) for name in shown])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.tick_params(length=0)
@@ -113,6 +114,32 @@ def bar_chart(rows: Mapping[str, Mapping[str, MetricValue]], metric: str, labels
         axes.grid(axis="x", linewidth=0.8)
         axes.set_title(metric_label(metric), loc="left", fontsize=10.5, color=MUTED)
         return _svg(figure, re.sub(r"\W", "-", metric), f"{metric_label(metric)} of {', '.join(shown)}")
+
+
+def difference_chart(rows: Mapping[str, PairedDifference], metric: str) -> str:
+    """Differences of one metric with their intervals, one a row; in colour those whose interval leaves out zero."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"difference-{metric}", "axes.spines.left": False}):
+        figure, axes = _figure(5.6, 0.82 + 0.42 * len(rows))
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for place, found in enumerate(rows.values()):
+            colour = MODEL if found.low > 0 or found.high < 0 else BASELINE
+            axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
+            axes.plot([found.value], [place], color=colour, marker="o", markersize=7)
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.tick_params(length=0)
+        axes.grid(axis="x", linewidth=0.8)
+        axes.set_title(f"difference in {metric_label(metric)}", loc="left", fontsize=10.5, color=MUTED)
+        name = "difference-" + re.sub(r"\W", "-", metric)
+        return _svg(figure, name, f"Difference in {metric_label(metric)} of {', '.join(rows)}")
+
+
+def _bounds(value: MetricValue) -> tuple[float, float]:
+    """Of its interval; the value itself where it has none."""
+    return (value.value if value.low is None else value.low, value.value if value.high is None else value.high)
 
 
 def metric_label(metric: str) -> str:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from seqrec.errors import MetricError
 from seqrec.evaluation.bootstrap import LEVELS, REPLICATES
-from seqrec.evaluation.metrics import Floats, Ints
+from seqrec.evaluation.exact import Floats, Ints
 from seqrec.evaluation.results import MetricValue
 from seqrec.models import RankingModel
 from seqrec.models.windows import without_repeats

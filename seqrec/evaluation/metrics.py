@@ -9,14 +9,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from seqrec.errors import MetricError
+from seqrec.evaluation.exact import Floats, Ints, dot
 
 CUTOFFS = (5, 10, 20)
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 def cutoffs_within(list_limit: int | None) -> tuple[int, ...]:
@@ -99,11 +96,15 @@ def coverage(times: Ints) -> float:
     return int(np.count_nonzero(times)) / len(times)
 
 
-def popularity(times: Ints, training_counts: Ints) -> float:
-    """Mean training events of a recommended item, over all recommendations; 0 where there are none.
+def gini(times: Ints) -> float:
+    """Gini coefficient of how often items are recommended: 0 where all are alike, near 1 where few take all.
+
+    Σ (2 r - N - 1) t_r / (N Σ t) over the items in ascending order of times t, r = 1..N; 0 where there are no
+    recommendations.
 
     Args:
         times: int64 (N,), of `times_recommended`.
-        training_counts: int64 (N,), row r for item r + 1.
     """
-    return int(times @ training_counts) / max(1, int(times.sum()))
+    n_items, total = len(times), int(times.sum())
+    places = np.arange(1, n_items + 1, dtype=np.int64)
+    return (2 * dot(places, np.sort(times)) - (n_items + 1) * total) / max(1, n_items * total)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from seqrec.errors import MetricError
 from seqrec.evaluation.bootstrap import LEVELS
-from seqrec.evaluation.metrics import Floats, Ints
+from seqrec.evaluation.exact import Floats, Ints
 from seqrec.evaluation.results import MetricValue
 
 Bool = npt.NDArray[np.bool_]

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
-from seqrec.evaluation.metrics import Floats, Ints
+from seqrec.evaluation.exact import Floats, Ints
 from seqrec.evaluation.outcome_metrics import Predictions, ReliabilityBin, outcome_metrics, reliability
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
 from seqrec.evaluation.trainer import ranking_trainer
@@ -27,7 +27,7 @@ _BINS = 2**16  # of a histogram of logits
 _PRIOR = 20  # events at the overall rate that a rate of few is smoothed with
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutcomeResult(EvaluationResult):
     """Metrics by `auc/NAME`, one set an outcome, and how reliable the model's probabilities are.
 

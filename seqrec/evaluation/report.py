@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seqrec.evaluation.charts import CurvePoint, bar_chart, curve_chart, metric_label
-from seqrec.evaluation.results import MetricValue
+from seqrec.evaluation.results import MetricValue, SliceResult
 
-LABELS = {"model": "Model", "popular": "Popular", "item_knn": "ItemKNN", "oracle": "Oracle"}
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+LABELS = {
+    "model": "Model",
+    "popular": "Popular",
+    "popular_recent": "Popular lately",
+    "item_knn": "ItemKNN",
+    "als": "ALS",
+    "bpr": "BPR",
+    "oracle": "Oracle",
+}
 CHARTED = ("hr", "ndcg")
 
 
@@ -66,6 +78,8 @@ class Report:
         curve: the training curve, by step.
         valid_metric: what `CurvePoint.valid` is.
         counts: label → number or text, as users evaluated and left out.
+        slices: metrics of some of the users, which have ``sliced``.
+        sliced: the metric that is shown of them.
         users: some users' histories and slates.
         settings: label → text, as model, settings, versions, time taken.
     """
@@ -77,6 +91,8 @@ class Report:
     curve: tuple[CurvePoint, ...] = ()
     valid_metric: str = "ndcg@10"
     counts: Mapping[str, int | str] = field(default_factory=dict)
+    slices: tuple[SliceResult, ...] = ()
+    sliced: str = "ndcg@10"
     users: tuple[ReportUser, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,20 +113,10 @@ def write_report(path: Path, report: Report) -> Path:
 
 def render_report(report: Report) -> str:
     """The page as text; raises as `write_report` does. Everything that comes from the report is escaped."""
-    import jinja2
-
     if report.headline not in report.rows.get("model", {}):
         raise ValueError(f"the report's rows have no `{report.headline}` of `model`")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("seqrec.evaluation", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = _figure
     cutoff = report.headline.partition("@")[2]
-    return environment.get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         report=report,
         labels=LABELS,
         cutoff=cutoff,
@@ -132,6 +138,21 @@ def claims(report: Report) -> dict[str, str]:
     if value.get("oracle"):
         found["oracle"] = f"{100 * value['model'] / value['oracle']:.0f} %"
     return found
+
+
+def page_template(name: str) -> Template:
+    """A page of this folder; everything that it is given is escaped, and ``figure`` writes numbers."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("seqrec.evaluation", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = _figure
+    return environment.get_template(name)
 
 
 def _figure(value: float) -> str:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from seqrec.models import RankingModel
-from seqrec.ranking import ItemLists, Ranked
+from seqrec.ranking import Diversifier, ItemLists, Ranked
 from seqrec.stream import EvaluationBatch
 
 
-def rank_users(model: RankingModel, batch: EvaluationBatch, *, k: int, in_parts: bool = True) -> Ranked:
+def rank_users(
+    model: RankingModel,
+    batch: EvaluationBatch,
+    *,
+    k: int,
+    in_parts: bool = True,
+    diversifier: Diversifier | None = None,
+) -> Ranked:
     """Ranks items for the users of a batch, or recommends where it has no targets.
 
     Args:
@@ -15,17 +22,19 @@ def rank_users(model: RankingModel, batch: EvaluationBatch, *, k: int, in_parts:
         batch: histories, and targets if any, on the model's device.
         k: length of the lists.
         in_parts: whether a batch may take several forward passes, which ranks that meet in them must not.
+        diversifier: re-ranks the lists, or None.
     """
-    return model.rank(
+    ranked = model.rank(
         batch.items,
         batch.lengths,
         batch.events,
-        k=k,
+        k=k if diversifier is None else diversifier.candidates(k, model.list_limit),
         users=len(batch.rows),
         targets=batch.targets,
         seen=seen_lists(batch),
         in_parts=in_parts and not batch.fixed_shape,
     )
+    return ranked if diversifier is None else diversifier(ranked, k, targets=batch.targets)
 
 
 def seen_lists(batch: EvaluationBatch) -> ItemLists | None:

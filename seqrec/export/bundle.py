@@ -19,6 +19,7 @@ from seqrec.models import (
     Backbone,
     PretrainedBackboneSettings,
     RankingModel,
+    SemanticIds,
     assemble,
     fingerprint,
     load_backbone,
@@ -83,7 +84,9 @@ def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreT
     if manifest.base.included and base is not None:
         raise BundleError("the bundle carries its own base model", where=str(folder), do="leave `base` out")
     source = str(folder / BACKBONE_FOLDER) if manifest.base.included else base or manifest.base.source
-    settings = PretrainedBackboneSettings(kind="pretrained", source=source)
+    trained = manifest.model.backbone
+    quantize = trained.quantize if isinstance(trained, PretrainedBackboneSettings) else None
+    settings = PretrainedBackboneSettings(kind="pretrained", source=source, quantize=quantize)
     try:
         with quiet_transformers():
             model = load_backbone(settings, positions=manifest.max_length)
@@ -108,7 +111,8 @@ def _assemble(
 ) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    model = assemble(manifest.model, backbone, n_items=manifest.items, n_actions=len(manifest.actions))
+    ids = SemanticIds(tensors["items.codes"], tensors["items.sizes_of_levels"]) if "items.codes" in tensors else None
+    model = assemble(manifest.model, backbone, n_items=manifest.items, n_actions=len(manifest.actions), ids=ids)
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

@@ -10,7 +10,8 @@ import jinja2
 
 from seqrec.export.histories import History
 from seqrec.export.manifest import BundleManifest
-from seqrec.models import build_head
+from seqrec.models import SemanticItemsSettings, build_head
+from seqrec.models.architectures import NetworkSettings
 
 _KINDS = {
     "full": "full: a backbone with weights of its own",
@@ -40,6 +41,7 @@ def model_card(
         keep_trailing_newline=True,
     )
     environment.filters["json"] = _json  # jinja's own `tojson` escapes for HTML
+    generates = isinstance(manifest.model.items, SemanticItemsSettings)
     masked, source = build_head(manifest.model.head).with_mask, manifest.base.source
     return environment.get_template("card.md.j2").render(
         manifest=manifest,
@@ -52,12 +54,14 @@ def model_card(
         example=list(example.items),
         times=list(example.times or []) if "timestamps" in columns else None,
         actions=list(example.actions or []) if "actions" in columns else None,
-        plain=not columns,
+        reads_events=bool(columns),
+        plain=not columns and not isinstance(manifest.model.backbone, NetworkSettings),
         max_history=manifest.max_length - int(masked),
         masked=masked,
+        generates=generates,
         projected=projected,
         adapted=manifest.kind == "adapter",
-        tensors=_tensors(masked=masked, projected=projected),
+        tensors=_tensors(generates=generates, masked=masked, projected=projected),
         **_metrics(manifest.metrics or {}),
     )
 
@@ -66,9 +70,10 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=list)
 
 
-def _tensors(*, masked: bool, projected: bool) -> list[str]:
+def _tensors(*, generates: bool, masked: bool, projected: bool) -> list[str]:
     return [
-        "`items.weight`: item vectors, input and output table",
+        f"`items.weight`: {'code' if generates else 'item'} vectors, input and output table",
+        *(["`items.codes`, `items.sizes_of_levels`: the semantic id of each item"] if generates else []),
         *(["`items.mask`: vector of the mask token"] if masked else []),
         *(["`project_in.*`, `project_out.*`: maps from item vectors to the base model and back"] if projected else []),
         "`training_counts`: training events of each item, by which users without a history are served",

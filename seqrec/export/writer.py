@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +31,16 @@ from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
 from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
-from seqrec.models import ModelSettings, PretrainedBackboneSettings, RankingModel, fingerprint, merged
+from seqrec.models import (
+    IdItemsSettings,
+    ItemTable,
+    ModelSettings,
+    PretrainedBackboneSettings,
+    RankingModel,
+    fingerprint,
+    is_quantized,
+    merged,
+)
 from seqrec.store import Catalogue
 
 
@@ -79,6 +89,8 @@ def export_bundle(
     _refuse_existing(destination)
     histories = [one if isinstance(one, History) else History(one) for one in sample_histories]
     _check(model, item_ids, popular, histories, merge)
+    if isinstance(settings.items, IdItemsSettings) and settings.items.attributes:
+        model, settings = _with_finished_vectors(model, settings)
     encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns)
     expected = history_scores(model, encode(histories), max_length=max_length)
     with _beside(destination) as folder:
@@ -104,6 +116,17 @@ def export_bundle(
         _refuse_existing(destination)
         folder.rename(destination)
     return destination
+
+
+def _with_finished_vectors(model: RankingModel, settings: ModelSettings) -> tuple[RankingModel, ModelSettings]:
+    """A copy whose item vectors hold what their attributes add, so that a bundle needs no catalogue beside it."""
+    assert isinstance(model.items, ItemTable)
+    vectors = model.items.vectors().detach()
+    model = copy.deepcopy(model)
+    assert isinstance(model.items, ItemTable)
+    model.items.weight.data = vectors
+    model.items.attributes = None
+    return model, settings.model_copy(update={"items": settings.items.model_copy(update={"attributes": []})})
 
 
 def _write_weights(
@@ -168,6 +191,11 @@ def _check(
         raise BundleError("samples must be non-empty histories, at least one", do="give some users' histories")
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")
+    if merge and is_quantized(model.backbone.model):
+        raise BundleError(
+            "an adapter cannot be merged into quantized weights: rounding would undo much of what it learned",
+            do="export without `merge`; the bundle then names the base model and carries the adapter",
+        )
 
 
 def _refuse_existing(destination: Path) -> None:

@@ -3,4 +3,11 @@
 from seqrec.logs.prepare import prepare
 from seqrec.logs.settings import CleanSettings, ColumnSettings, DatasetSettings, ItemTableSettings, LogSettings
 
-__all__ = ["CleanSettings", "ColumnSettings", "DatasetSettings", "ItemTableSettings", "LogSettings", "prepare"]
+__all__ = [
+    "CleanSettings",
+    "ColumnSettings",
+    "DatasetSettings",
+    "ItemTableSettings",
+    "LogSettings",
+    "prepare",
+]

@@ -10,7 +10,9 @@ from seqrec.models.adapters import (
     orthogonality_penalty,
     rank_pattern,
 )
+from seqrec.models.architectures import GatedTransformerSettings, HstuSettings, RecurrentSettings
 from seqrec.models.backbones import Backbone, fingerprint
+from seqrec.models.build import ModelSettings, assemble, build_model, merged
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.heads import (
     MaskedItem,
@@ -20,10 +22,11 @@ from seqrec.models.heads import (
     Outcome,
     Pairs,
     Query,
+    SemanticIdSettings,
     Slate,
     build_head,
 )
-from seqrec.models.items import MASK, PAD, IdItemsSettings, Items, ItemTable
+from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -41,14 +44,19 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
-from seqrec.models.model import ModelSettings, SequenceModel, assemble, build_model, merged
+from seqrec.models.model import SequenceModel
 from seqrec.models.outcome import OutcomeModel
+from seqrec.models.pooling import Pooling
+from seqrec.models.quantization import is_quantized
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
+from seqrec.models.scores import CosineScoresSettings, DotScoresSettings
+from seqrec.models.semantic import CODES_FILE, SemanticIdModel, SemanticIds, SemanticItemsSettings
 from seqrec.models.slate import SlateModel
 from seqrec.models.slate_settings import BeamSettings, DecodingSettings, GreedySettings, SlateSettings, TopPSettings
-from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.models.sources import ConfiguredBackboneSettings, PretrainedBackboneSettings, load_backbone, locate_source
 
 __all__ = [
+    "CODES_FILE",
     "MASK",
     "PAD",
     "AdaLoraSettings",
@@ -59,15 +67,20 @@ __all__ = [
     "Bpr",
     "BprSettings",
     "ConfiguredBackboneSettings",
+    "CosineScoresSettings",
     "DecodingSettings",
+    "DotScoresSettings",
     "EventEmbedding",
     "EventSettings",
     "FullSoftmax",
     "FullSoftmaxSettings",
     "GBce",
     "GBceSettings",
+    "GatedTransformerSettings",
     "GreedySettings",
+    "HstuSettings",
     "IdItemsSettings",
+    "ItemAttributes",
     "ItemTable",
     "Items",
     "LoraSettings",
@@ -83,12 +96,18 @@ __all__ = [
     "OutcomeModel",
     "Pairs",
     "ParameterCounts",
+    "Pooling",
     "PretrainedBackboneSettings",
     "Query",
     "RankingModel",
+    "RecurrentSettings",
     "SampledLoss",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
+    "SemanticIdModel",
+    "SemanticIdSettings",
+    "SemanticIds",
+    "SemanticItemsSettings",
     "SequenceModel",
     "Slate",
     "SlateModel",
@@ -102,8 +121,10 @@ __all__ = [
     "build_loss",
     "build_model",
     "fingerprint",
+    "is_quantized",
     "load_allocator_state",
     "load_backbone",
+    "locate_source",
     "merged",
     "orthogonality_penalty",
     "rank_pattern",

@@ -110,9 +110,15 @@ def _peft_config(settings: LoraSettings | AdaLoraSettings, total_steps: int) -> 
 
 
 def _check_targets(base: nn.Module, targets: list[str] | str) -> None:
+    linear = [name for name, module in base.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    if not linear:
+        raise AdapterError(
+            f"`{base.config.model_type}` has no linear layers for an adapter to go around",  # type: ignore[union-attr]
+            where="model.adapter",
+            do="set it to null, or take a transformer as `model.backbone`",
+        )
     if isinstance(targets, str):
         return
-    linear = [name for name, module in base.named_modules() if isinstance(module, nn.Linear | Conv1D)]
     missing = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in linear)]
     if missing:
         endings = sorted({".".join(name.split(".")[-2:]) for name in linear})

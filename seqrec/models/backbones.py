@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
+from seqrec.models.architectures import Network
 from seqrec.models.dropout import key_dropout
 
 
@@ -24,6 +26,7 @@ class Backbone(nn.Module):
 
     Attributes:
         causal: whether a position sees only itself and what lies before it.
+        columns: what it reads of events beside their items.
         base_fingerprint: `fingerprint` of a pretrained ``base`` as it was before the adapter and any training, which
             names what the adapter belongs to; None for random weights.
         dropout_keys: takes the keys of a batch's rows before a forward pass in training.
@@ -40,6 +43,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = base.config
         self.causal = is_causal(base)
+        self.columns: tuple[ColumnName, ...] = base.columns if isinstance(base, Network) else ()
         self.base_fingerprint = fingerprint(base) if pretrained and base.device.type != "meta" else None
         frozen = not any(parameter.requires_grad for parameter in base.parameters())
         self._restorable = frozenset(base.state_dict()) if pretrained and frozen else frozenset()
@@ -59,18 +63,43 @@ class Backbone(nn.Module):
         """Most positions that the backbone can tell apart."""
         return usable_positions(self.model)
 
-    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def forward(
+        self, vectors: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS, cache: Cache | None = None
+    ) -> Tensor:
         """Hidden states of right-padded sequences.
 
         Args:
             vectors: float (B, L, H).
             lengths: int64 (B,), real positions of each row, 1..L.
+            events: columns (B, L) beside ``vectors``, at least those of `columns`.
+            cache: takes keys and values, for `step`; causal backbones of transformers only.
         Returns:
             float (B, L, H); what stands at padding must not be read.
         """
         # right padding lies after all that a causal position may see, so a causal backbone needs no mask
         mask = None if self.causal else _attention_mask(lengths, vectors.shape[1])
-        hidden: Tensor = self.model(inputs_embeds=vectors, attention_mask=mask, use_cache=False).last_hidden_state
+        keeps = {"use_cache": False} if cache is None else {"use_cache": True, "cache": cache}
+        columns = {name: getattr(events, name) for name in self.columns}
+        hidden: Tensor = self.model(inputs_embeds=vectors, attention_mask=mask, **keeps, **columns).last_hidden_state
+        return hidden
+
+    def step(self, vectors: Tensor, positions: Tensor, visible: Tensor, cache: Cache) -> Tensor:
+        """Hidden states of further positions, in a causal backbone.
+
+        Args:
+            vectors: float (B, W, H).
+            positions: int64 (B, W), which place in the sequence each stands for; several may stand for one.
+            visible: bool (B, W, S + W), which of the S positions in the cache and of these each one sees.
+            cache: keys and values of all positions before; takes those of these.
+        Returns:
+            float (B, W, H).
+        """
+        # as numbers to be added, which every implementation of attention that takes masks understands
+        mask = torch.zeros(visible.shape, dtype=vectors.dtype, device=vectors.device)
+        mask = mask.masked_fill_(~visible, torch.finfo(vectors.dtype).min).unsqueeze(1)
+        hidden: Tensor = self.model(
+            inputs_embeds=vectors, position_ids=positions, attention_mask=mask, cache=cache, use_cache=True
+        ).last_hidden_state
         return hidden
 
     def blocks(self) -> list[nn.Module]:

@@ -39,9 +39,20 @@ class MaskedItemSettings(Settings):
     )
 
 
+class SemanticIdSettings(Settings):
+    """Generate the semantic id of each event from the events before it, code by code; for causal backbones."""
+
+    kind: Literal["semantic_id"]
+    beams: int = Field(default=50, ge=1, description="Beams of the search, and so items of the longest list.")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each code's target that is spread over all codes of its level."
+    )
+
+
 HeadSettings = Annotated[
     Annotated[NextItemSettings, Tag("next_item")]
     | Annotated[MaskedItemSettings, Tag("masked_item")]
+    | Annotated[SemanticIdSettings, Tag("semantic_id")]
     | Annotated[SlateSettings, Tag("slate")]
     | Annotated[OutcomeSettings, Tag("outcome")]
     | Annotated[CustomSettings, Tag("custom")],
@@ -257,7 +268,12 @@ class Head(Protocol):
 
 
 def build_head(
-    settings: NextItemSettings | MaskedItemSettings | SlateSettings | OutcomeSettings | CustomSettings,
+    settings: NextItemSettings
+    | MaskedItemSettings
+    | SemanticIdSettings
+    | SlateSettings
+    | OutcomeSettings
+    | CustomSettings,
 ) -> Head:
     """The head that a recipe names."""
     if isinstance(settings, CustomSettings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,25 @@ class IdItemsSettings(Settings):
     kind: Literal["ids"] = "ids"
     width: int = Field(default=64, ge=1, description="Width D of the item vectors.")
     init_std: float = Field(default=0.02, gt=0, description="Standard deviation of the initial vectors.")
+    attributes: list[str] = Field(
+        default=[],
+        description="Columns of the catalogue, as `category`, whose values have vectors too: the mean over an item's "
+        "values is added to its own vector. A cell can hold several, with `|` between.",
+    )
+
+
+class ItemAttributes(NamedTuple):
+    """Values that items have, as compressed sparse rows: those of item i are ``values[offsets[i - 1]:offsets[i]]``.
+
+    Attributes:
+        values: int64 (M,), 0..n_values - 1.
+        offsets: int64 (N + 1,), starting at 0.
+        n_values: different values of the whole catalogue.
+    """
+
+    values: Tensor
+    offsets: Tensor
+    n_values: int
 
 
 class Items(nn.Module):
@@ -57,24 +76,39 @@ class ItemTable(Items):
         n_items: catalogue size N.
         settings: width and initialisation.
         with_mask: whether the head puts mask tokens into its inputs.
+        attributes: values whose vectors belong to items too; None for none.
         rows: those to make, as they would be in the whole table; None for all.
 
     Attributes:
+        attributes: the vectors of the values; None for none.
         row_gradients: whether the table's gradient is sparse, with the rows that were looked up only.
     """
 
     row_gradients = False
 
-    def __init__(self, n_items: int, settings: IdItemsSettings, *, with_mask: bool, rows: slice | None = None):
+    def __init__(
+        self,
+        n_items: int,
+        settings: IdItemsSettings,
+        *,
+        with_mask: bool,
+        attributes: ItemAttributes | None = None,
+        rows: slice | None = None,
+    ):
         super().__init__()
         self.n_items = n_items
         self.weight = nn.Parameter(_initial_vectors(n_items, settings, rows or slice(0, n_items)))
         self.mask = nn.Parameter(torch.randn(settings.width) * settings.init_std) if with_mask else None
+        self.attributes = None if attributes is None else AttributeTable(attributes, settings)
 
     @property
     def size(self) -> int:
         """Parameters of the whole table, wherever its rows lie."""
         return self.n_items * self.width
+
+    def vectors(self) -> Tensor:
+        """float (N, D): of every item, what its attributes add included."""
+        return self.weight if self.attributes is None else self.weight + self.attributes()
 
     def forward(self, items: Tensor) -> Tensor:
         """Vectors of items.
@@ -84,10 +118,33 @@ class ItemTable(Items):
         Returns:
             float (B, L, D).
         """
-        vectors = F.embedding((items - 1).clamp(min=0), self.weight, sparse=self.row_gradients)
+        vectors = F.embedding((items - 1).clamp(min=0), self.vectors(), sparse=self.row_gradients)
         if self.mask is None:
             return vectors
         return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
+
+
+class AttributeTable(nn.Module):
+    """A trainable vector for each value that items can have.
+
+    Args:
+        attributes: which item has which values.
+        settings: width and initialisation.
+    """
+
+    values: Tensor
+    offsets: Tensor
+
+    def __init__(self, attributes: ItemAttributes, settings: IdItemsSettings):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(attributes.n_values, settings.width) * settings.init_std)
+        # not in checkpoints: the store has them
+        self.register_buffer("values", attributes.values, persistent=False)
+        self.register_buffer("offsets", attributes.offsets, persistent=False)
+
+    def forward(self) -> Tensor:
+        """float (N, D): for each item the mean over the vectors of its values, zero where it has none."""
+        return F.embedding_bag(self.values, self.weight, self.offsets, mode="mean", include_last_offset=True)
 
 
 def _initial_vectors(n_items: int, settings: IdItemsSettings, rows: slice) -> Tensor:

@@ -8,15 +8,22 @@ from typing import Annotated, Any, Literal
 
 import torch
 import transformers
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from seqrec.errors import BackboneError, RecipeError, nearest
+from seqrec.models.architectures import (
+    ComputationSettings,
+    GatedTransformerSettings,
+    HstuSettings,
+    RecurrentSettings,
+)
 from seqrec.models.backbones import usable_positions
-from seqrec.settings import Settings
+from seqrec.models.quantization import load_quantized
+from seqrec.models.smoothed_gpt2 import SmoothedGpt2Config
 
-Architecture = Literal["gpt2", "bert", "llama"]
+Architecture = Literal["gpt2", "smoothed_gpt2", "bert", "llama", "qwen3"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
 
 # field of the settings → argument of the Hugging Face config, of which `inner` goes by another name in GPT-2
@@ -26,9 +33,8 @@ _CONFIG_NAMES = {
     "width": "hidden_size",
     "inner": "intermediate_size",
 }
+_GPT2_KINDS = ("gpt2", SmoothedGpt2Config.model_type)
 _GPT2_INNER = "n_inner"
-# GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
-_GPT2_DEFAULTS = {"activation_function": "gelu_pytorch_tanh"}
 _DROPOUT_NAMES = (
     "embd_pdrop",
     "attn_pdrop",
@@ -36,25 +42,21 @@ _DROPOUT_NAMES = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "attention_dropout",
+    "dropout",
 )
 
 
-class ComputationSettings(Settings):
-    """How a backbone is computed, whatever its weights."""
+class HuggingFaceSettings(ComputationSettings):
+    """How a backbone of transformers' own classes is computed."""
 
     attn_implementation: Attention = Field(
         default="sdpa",
         description="Implementation of attention, by its name in transformers; the dropout of others than `sdpa` is "
         "not the same on other numbers of ranks.",
     )
-    activation_checkpointing: bool = Field(
-        default=False,
-        description="Keep only the inputs of each block, and compute the rest once more in the backward pass.",
-    )
-    compile: bool = Field(default=False, description="Compile each block with torch.compile.")
 
 
-class ConfiguredBackboneSettings(ComputationSettings):
+class ConfiguredBackboneSettings(HuggingFaceSettings):
     """A backbone of a known architecture with random weights."""
 
     kind: Architecture
@@ -67,7 +69,7 @@ class ConfiguredBackboneSettings(ComputationSettings):
     config: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the Hugging Face config.")
 
 
-class PretrainedBackboneSettings(ComputationSettings):
+class PretrainedBackboneSettings(HuggingFaceSettings):
     """A pretrained backbone, from a local folder, the hub or a folder inside an installed package."""
 
     kind: Literal["pretrained"]
@@ -76,14 +78,28 @@ class PretrainedBackboneSettings(ComputationSettings):
     dropout: float | None = Field(
         default=None, ge=0, lt=1, description="Dropout in place of the pretrained config's own."
     )
+    quantize: Literal["nf4"] | None = Field(
+        default=None, description="Keep the weights of linear layers, frozen, in so many bits (QLoRA); null: float32."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> PretrainedBackboneSettings:
+        if self.quantize is not None and self.trainable:
+            raise ValueError("quantized weights cannot be trained: set `trainable: false` and add an adapter")
+        return self
 
 
-BackboneSettings = Annotated[ConfiguredBackboneSettings | PretrainedBackboneSettings, Field(discriminator="kind")]
+BackboneSettings = Annotated[
+    ConfiguredBackboneSettings
+    | RecurrentSettings
+    | HstuSettings
+    | GatedTransformerSettings
+    | PretrainedBackboneSettings,
+    Field(discriminator="kind"),
+]
 
 
-def load_backbone(
-    settings: ConfiguredBackboneSettings | PretrainedBackboneSettings, *, positions: int
-) -> PreTrainedModel:
+def load_backbone(settings: BackboneSettings, *, positions: int) -> PreTrainedModel:
     """Builds or loads a backbone and drops the tables that item vectors make unused.
 
     Args:
@@ -92,6 +108,7 @@ def load_backbone(
     Raises:
         BackboneError: the source is not to be found, is no encoder or decoder, or has too few positions.
         RecipeError: `config` has an argument that the architecture does not know, or heads do not divide the width.
+        MissingExtraError: it is to be quantized, and bitsandbytes is not installed.
     """
     if isinstance(settings, PretrainedBackboneSettings):
         model = _load_pretrained(settings)
@@ -101,9 +118,12 @@ def load_backbone(
                 where=_where(settings.source),
                 do="lower `data.max_length`",
             )
-    else:
+    elif isinstance(settings, ConfiguredBackboneSettings):
         model = AutoModel.from_config(_make_config(settings, positions))
-    _choose_attention(model, settings.attn_implementation)
+    else:
+        model = AutoModel.from_config(settings.network_config(positions))
+    if isinstance(settings, HuggingFaceSettings):
+        _choose_attention(model, settings.attn_implementation)
     _drop_unused_tables(model)
     model.requires_grad_(settings.trainable)
     model.get_input_embeddings().requires_grad_(False)
@@ -133,7 +153,7 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
             do="change `heads` or `width`",
         )
     plain = AutoConfig.for_model(settings.kind)
-    names = _CONFIG_NAMES | ({"inner": _GPT2_INNER} if settings.kind == "gpt2" else {})
+    names = _CONFIG_NAMES | ({"inner": _GPT2_INNER} if settings.kind in _GPT2_KINDS else {})
     sizes = {argument: getattr(settings, field) for field, argument in names.items()}
     own = sizes | {
         names["inner"]: settings.inner or 4 * settings.width,
@@ -146,8 +166,17 @@ def _make_config(settings: ConfiguredBackboneSettings, positions: int) -> Pretra
     own |= {name: settings.dropout for name in _DROPOUT_NAMES if hasattr(plain, name)}
     aliases: dict[str, str] = plain.attribute_map
     _check_further(settings, known=set(plain.to_dict()), set_already={aliases.get(name, name) for name in own})
-    defaults = _GPT2_DEFAULTS if settings.kind == "gpt2" else {}
-    return AutoConfig.for_model(settings.kind, **own, **(defaults | settings.config))
+    return AutoConfig.for_model(settings.kind, **own, **(_defaults(settings) | settings.config))
+
+
+def _defaults(settings: ConfiguredBackboneSettings) -> dict[str, Any]:
+    """Arguments of the config that a recipe may set to something else."""
+    if settings.kind in _GPT2_KINDS:
+        # GPT-2's own approximation of GELU as one kernel; transformers' `gelu_new` is the same formula in eight
+        return {"activation_function": "gelu_pytorch_tanh"}
+    if settings.kind == "qwen3":  # whose heads, unlike Llama's, do not follow from the width
+        return {"num_key_value_heads": settings.heads, "head_dim": settings.width // settings.heads}
+    return {}
 
 
 def _check_further(settings: ConfiguredBackboneSettings, *, known: set[str], set_already: set[str]) -> None:
@@ -168,12 +197,14 @@ def _check_further(settings: ConfiguredBackboneSettings, *, known: set[str], set
 
 
 def _load_pretrained(settings: PretrainedBackboneSettings) -> PreTrainedModel:
-    source = _locate(settings.source)
+    source = locate_source(settings.source)
     try:
         config = AutoConfig.from_pretrained(source)
         _check_and_change(config, settings)
         if torch.get_default_device().type == "meta":  # wanted for its shapes: weights of any size need not be here
             return AutoModel.from_config(config, dtype=torch.float32)
+        if settings.quantize is not None:
+            return load_quantized(source, config, settings.quantize)
         return AutoModel.from_pretrained(source, config=config, dtype=torch.float32)
     except BackboneError:
         raise
@@ -206,8 +237,12 @@ def _check_and_change(config: PretrainedConfig, settings: PretrainedBackboneSett
         setattr(config, name, settings.dropout)
 
 
-def _locate(source: str) -> str:
-    """The folder or hub name behind a source; a folder that cannot be a hub name must exist."""
+def locate_source(source: str) -> str:
+    """The folder or hub name behind a source; a folder that cannot be a hub name must exist.
+
+    Raises:
+        BackboneError: there is no such folder or package.
+    """
     if source.startswith("package:"):
         folder = _package_folder(source)
     elif source.startswith((".", "~", "/")) or source.count("/") > 1:

@@ -63,7 +63,7 @@ def trace_step(
         if isinstance(model.loss, FullSoftmax):
             model.loss = FullSoftmaxOutline(on_cpu=on_cpu)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        steps = build_optimizer(optimizer, trained)
+        steps = build_optimizer(optimizer, trained, table=model.items.weight)
         for group in steps.param_groups:
             group["foreach"] = not on_cpu  # torch's choice on an accelerator
         for parameter in trained:
@@ -111,7 +111,7 @@ def _forward(model: SequenceModel, workload: Workload, trace: Allocations, preci
         events = EventColumns.blank(model.columns, (rows, length))
         hidden = model(inputs, lengths, events).flatten(0, 1)[places]
         trace.part = "loss"
-        loss: Tensor = model.loss(hidden, places, model.items.weight, _negatives(model))
+        loss: Tensor = model.loss(hidden, places, model.item_vectors(), _negatives(model))
         penalty = model.penalty()
     return loss if penalty is None else loss + penalty
 

@@ -1,6 +1,22 @@
-"""Ranking the whole catalogue for a batch of users: shared by evaluation and serving."""
+"""Ranking the whole catalogue for a batch of users, and re-ranking lists: shared by evaluation and serving."""
 
+from seqrec.ranking.diversify import Diversifier, Diversity
 from seqrec.ranking.scorers import DotScorer, ItemLists, Scorer
+from seqrec.ranking.similarity import Labels, Similarity, VectorSimilarity
 from seqrec.ranking.whole_catalogue import Part, Ranked, join, rank, rank_part
 
-__all__ = ["DotScorer", "ItemLists", "Part", "Ranked", "Scorer", "join", "rank", "rank_part"]
+__all__ = [
+    "Diversifier",
+    "Diversity",
+    "DotScorer",
+    "ItemLists",
+    "Labels",
+    "Part",
+    "Ranked",
+    "Scorer",
+    "Similarity",
+    "VectorSimilarity",
+    "join",
+    "rank",
+    "rank_part",
+]

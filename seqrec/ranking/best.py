@@ -1,7 +1,8 @@
 """The best k items of each user, kept while scores pass by.
 
 `torch.topk` over a whole catalogue costs several times the matrix product that made the scores. So neighbouring items
-form groups, and only the groups whose greatest score could enter a list are looked into.
+form groups, neighbouring groups form larger ones, and only those whose greatest score could enter a list are looked
+into.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-GROUP = 16  # items; near sqrt(N / k), where choosing groups costs about as much as choosing within them
+GROUP = 16  # items, or smaller groups
+_FEW = 256  # items or groups among which `torch.topk` chooses as fast as by groups
 _LOW_BITS = 0xFFFFFFFF
 
 
@@ -37,7 +39,10 @@ class Best:
         Returns:
             Whether all scores are numbers; False says that there is a NaN, and that nothing was taken in.
         """
-        maxima = _group_maxima(scores).T.contiguous()  # (B, groups)
+        levels = [scores]
+        while len(levels[-1]) > _FEW:
+            levels.append(_group_maxima(levels[-1]))
+        maxima = levels.pop().T  # (B, groups)
         if maxima.isnan().any():  # the maximum of anything with NaN is NaN
             return False
         # an equal score does not enter: the items that are kept are smaller
@@ -45,14 +50,14 @@ class Best:
         (users,) = torch.where(better > 0)
         if not len(users):
             return True
-        # the k best lie in the k groups whose best items are best
-        groups = _first_greatest(maxima[users], min(self._k, int(better.max()))).sort(dim=1).values
-        rows = (groups[:, :, None] * GROUP + torch.arange(GROUP, device=scores.device)).flatten(1)
-        found = scores.view(-1)[rows.clamp(max=len(scores) - 1) * scores.shape[1] + users[:, None]]
-        if len(scores) % GROUP:
-            found = found.masked_fill(rows >= len(scores), -torch.inf)
-        chosen = _first_greatest(found, self._k)
-        keys = _keys(found.gather(1, chosen), start + 1 + rows.gather(1, chosen))
+        found = maxima[users]
+        rows = _first_greatest(found, min(self._k, int(better.max())))
+        found = found.gather(1, rows)
+        for level in reversed(levels):  # the k best lie in the k groups whose best are best
+            rows, found = _look_into(level, rows, users)
+            chosen = _first_greatest(found, self._k)
+            rows, found = rows.gather(1, chosen), found.gather(1, chosen)
+        keys = _keys(found, start + 1 + rows)
         self._keys[users] = torch.cat([self._keys[users], keys], dim=1).topk(self._k).values
         self._last = _scores(self._keys[:, -1])
         return True
@@ -75,6 +80,21 @@ def _group_maxima(scores: Tensor) -> Tensor:
     whole = len(scores) // GROUP * GROUP
     maxima = scores[:whole].view(whole // GROUP, GROUP, scores.shape[1]).amax(dim=1)
     return maxima if whole == len(scores) else torch.cat([maxima, scores[whole:].amax(dim=0, keepdim=True)])
+
+
+def _look_into(values: Tensor, groups: Tensor, users: Tensor) -> tuple[Tensor, Tensor]:
+    """The members of groups.
+
+    Args:
+        values: float32 (n, B).
+        groups: int64 (U, g), groups of ``GROUP`` neighbouring rows of ``values``, in any order.
+        users: int64 (U,), columns of ``values``.
+    Returns:
+        Rows int64 (U, g * GROUP), ascending, and the users' values there, -inf beyond the last row.
+    """
+    rows = (groups.sort(dim=1).values[:, :, None] * GROUP + torch.arange(GROUP, device=values.device)).flatten(1)
+    found = values.view(-1)[rows.clamp(max=len(values) - 1) * values.shape[1] + users[:, None]]
+    return rows, found.masked_fill(rows >= len(values), -torch.inf)
 
 
 def _first_greatest(values: Tensor, n: int) -> Tensor:

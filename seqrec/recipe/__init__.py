@@ -1,12 +1,16 @@
 """Recipe files: what they may say, and what is built from them."""
 
 from seqrec.recipe.build import Parts, build, build_data, build_recipe_model, check_recipe
+from seqrec.recipe.compare import compare_runs, evaluate_run
 from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, with_seed
 from seqrec.recipe.processes import is_first_process
-from seqrec.recipe.run import Run, ensure_store, fit, write_text
+from seqrec.recipe.run import Run, fit, write_text
 from seqrec.recipe.schema import Recipe
+from seqrec.recipe.seeds import fit_seeds
+from seqrec.recipe.stores import ensure_store
+from seqrec.recipe.tokenize import tokenize
 from seqrec.recipe.trained import Trained, export_run, open_trained
 
 __all__ = [
@@ -18,15 +22,19 @@ __all__ = [
     "build_data",
     "build_recipe_model",
     "check_recipe",
+    "compare_runs",
     "consolidate",
     "dump_recipe",
     "ensure_store",
+    "evaluate_run",
     "export_run",
     "fit",
+    "fit_seeds",
     "is_first_process",
     "load_recipe",
     "open_trained",
     "parse_recipe",
+    "tokenize",
     "training_curve",
     "with_seed",
     "write_text",

@@ -14,8 +14,17 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import AdaLoraSettings, RankingModel, build_head, build_loss, build_model
+from seqrec.models import (
+    AdaLoraSettings,
+    IdItemsSettings,
+    ItemAttributes,
+    RankingModel,
+    build_head,
+    build_loss,
+    build_model,
+)
 from seqrec.outcomes import OutcomeSettings
+from seqrec.recipe.ids import check_catalogue, check_trained_on
 from seqrec.recipe.processes import cluster_environment, is_first_process, place
 from seqrec.recipe.schema import CsvLoggerSettings, LoggerSettings, Recipe, WandbLoggerSettings
 from seqrec.store import SequenceStore
@@ -59,10 +68,11 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         recipe: what to build.
         folder: the run folder, for checkpoints and logs.
     Raises:
-        RecipeError, UnsupportedError, StoreError, BackboneError, AdapterError: a part does not fit.
+        RecipeError, UnsupportedError, StoreError, TokenizerError, BackboneError, AdapterError: a part does not fit.
     """
     check_recipe(recipe)
     data = build_data(recipe)
+    check_trained_on(recipe, data)
     total_steps = _total_steps(recipe, data.training.n_steps)
     trainer = build_trainer(recipe, Path(folder), data)
     rows = None
@@ -102,15 +112,29 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
 def build_recipe_model(
     recipe: Recipe, store: SequenceStore, *, total_steps: int, table_rows: slice | None = None
 ) -> RankingModel:
-    """The model, over the store's catalogue; arguments as in `build_model`."""
+    """The model, over the store's catalogue; arguments as in `build_model`.
+
+    Raises:
+        TokenizerError: semantic ids are of another catalogue.
+    """
+    check_catalogue(recipe, store)
     return build_model(
         recipe.model,
         n_items=store.manifest.counts.items,
         max_length=recipe.data.max_length,
         total_steps=total_steps,
         actions=store.manifest.actions,
+        attributes=_item_attributes(recipe, store),
         table_rows=table_rows,
     )
+
+
+def _item_attributes(recipe: Recipe, store: SequenceStore) -> ItemAttributes | None:
+    items = recipe.model.items
+    if not isinstance(items, IdItemsSettings) or not items.attributes:
+        return None
+    values, offsets, n_values = store.catalogue.values_of(items.attributes)
+    return ItemAttributes(torch.from_numpy(values), torch.from_numpy(offsets), n_values)
 
 
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:
@@ -127,6 +151,8 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
         **recipe.trainer,
         **place(recipe.trainer),
     }
+    if recipe.data.split.kind == "leave_one_out" and recipe.data.split.refit:
+        arguments["limit_val_batches"] = 0
     if arguments["enable_progress_bar"]:
         callbacks.append(_Bar(leave=True))
     arguments["strategy"] = build_strategy(arguments.get("strategy", "auto"))
@@ -164,10 +190,15 @@ def check_recipe(recipe: Recipe) -> None:
     chosen = {
         "trainer.precision": _convert_precision_to_unified_args(recipe.trainer.get("precision")),
         "trainer.gradient_clip_algorithm": recipe.trainer.get("gradient_clip_algorithm"),
+        "model.items.kind": recipe.model.items.kind,
         "model.head.kind": recipe.model.head.kind,
         "model.adapter.kind": None if adapter is None else adapter.kind,
+        "model.backbone.quantize": getattr(recipe.model.backbone, "quantize", None),
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
+        "model.items.attributes": ", ".join(getattr(recipe.model.items, "attributes", ())) or None,
+        "model.loss.label_smoothing": str(getattr(recipe.model.loss, "label_smoothing", 0.0) or "") or None,
+        "selection.save_in_background": "true" if recipe.selection.save_in_background else None,
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }
     check_combination(strategy, family_of(strategy), chosen)
@@ -179,6 +210,12 @@ def check_recipe(recipe: Recipe) -> None:
         )
     if not isinstance(adapter, AdaLoraSettings):
         return
+    if chosen["model.backbone.quantize"] is not None:
+        raise UnsupportedError(
+            "AdaLoRA over quantized weights has not been tried",
+            where="model.backbone.quantize",
+            do="use `lora`, or leave it null",
+        )
     if recipe.optimizer.ema is not None:
         raise UnsupportedError(
             "AdaLoRA sets the parts of a rank that it takes away to zero, and their average would not be",

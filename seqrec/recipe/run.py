@@ -5,6 +5,7 @@ runs/NAME/recipe.yaml      the resolved recipe
           checkpoints/     step-N, to continue from and for the result
           csv/ …           what the loggers write
           result.json      written when training has ended
+          evaluation-test.json, users-test.parquet   metrics, and the rank of each user's target
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ import yaml
 from peft import PeftModel
 
 from seqrec.errors import RunError, SeqrecError
-from seqrec.logs import prepare
 from seqrec.models import ParameterCounts, RankingModel, rank_pattern
 from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.processes import is_first_process, is_restart, place
 from seqrec.recipe.schema import Recipe
-from seqrec.store import SequenceStore
+from seqrec.recipe.stores import ensure_store
+from seqrec.recipe.tokenize import ensure_ids
 from seqrec.stream import SequenceDataModule
 from seqrec.training import (
     KeepCheckpoints,
@@ -46,12 +47,11 @@ from seqrec.training import (
 from seqrec.versions import versions
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
-_SAVING = {"selection.save_every_steps", "selection.keep"}
+_SAVING = {"selection.save_every_steps", "selection.keep", "selection.save_in_background"}
 _FREE = frozenset({"loggers", "faults", "data.cache", "data.length_buckets", "data.prefetch_threads"} | _SAVING) | {
     f"trainer.{name}"
     for name in ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "log_every_n_steps")
 }
-_WAIT_SECONDS = 3600
 
 
 class Run:
@@ -107,11 +107,14 @@ class Run:
 
     @property
     def best(self) -> SavedCheckpoint:
-        """The checkpoint of the best validation, which is the run's result.
+        """The checkpoint of the best validation, which is the run's result; of a refit the last one.
 
         Raises:
             RunError: there is none yet, or it is damaged.
         """
+        split = self.recipe.data.split
+        if split.kind == "leave_one_out" and split.refit:
+            return self.last
         return self._found(best_of(self.checkpoints), do="let `seqrec fit` reach a validation")
 
     def _found(self, checkpoint: SavedCheckpoint | None, *, do: str) -> SavedCheckpoint:
@@ -158,6 +161,10 @@ class Run:
         """Where `seqrec evaluate` leaves its metrics."""
         return self.folder / f"evaluation-{part}.json"
 
+    def user_ranks_file(self, part: str) -> Path:
+        """Where it leaves each user's rank."""
+        return self.folder / f"users-{part}.parquet"
+
     def claim(self, recipe: Recipe) -> None:
         """Makes the folder the recipe's, or sees that it already is.
 
@@ -169,7 +176,7 @@ class Run:
             write_text(self.folder / RUN_ID, uuid.uuid4().hex)
             write_text(self._recipe_file, dump_recipe(recipe))
             return
-        changes = list(_differences(self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")))
+        changes = changed_fields(self.recipe, recipe)
         if changes:
             raise RunError(
                 "the folder holds a run of another recipe",
@@ -198,6 +205,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     if fresh and is_first_process() and run.folder.exists():
         shutil.rmtree(run.folder)
     ensure_store(recipe)
+    ensure_ids(recipe)
     if is_first_process():
         run.claim(recipe)
     if run.result is not None and not fresh:
@@ -247,25 +255,6 @@ def _cause(error: BaseException) -> SeqrecError | None:
     return None
 
 
-def ensure_store(recipe: Recipe) -> SequenceStore:
-    """The recipe's store, prepared first where it is missing."""
-    path = recipe.data.store
-    if recipe.logs is None or SequenceStore.exists(path):
-        return SequenceStore(path)
-    if is_first_process():
-        return prepare(recipe.logs, path)
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not SequenceStore.exists(path):
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"rank 0 has not prepared the store within {_WAIT_SECONDS} s",
-                where=path,
-                do="prepare it before, with `seqrec prepare RECIPE`",
-            )
-        time.sleep(1)
-    return SequenceStore(path)
-
-
 def _write_result(run: Run, parts: Parts, counts: ParameterCounts, seconds: float) -> None:
     trainer, module = parts.trainer, parts.module
     best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, KeepCheckpoints)).best
@@ -291,6 +280,11 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def changed_fields(old: Recipe, new: Recipe) -> list[str]:
+    """What two recipes compute differently, as `dotted.path: old → new`; where and how they run is left out."""
+    return list(_differences(old.model_dump(mode="json"), new.model_dump(mode="json")))
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

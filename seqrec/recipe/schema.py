@@ -13,6 +13,7 @@ from seqrec.logs import LogSettings
 from seqrec.models import ModelSettings
 from seqrec.settings import Settings
 from seqrec.stream import DataSettings
+from seqrec.tokenize import TokenizerSettings
 from seqrec.training import FaultSettings, OptimizerSettings, SelectionSettings
 from seqrec.training.strategies import family_of
 
@@ -65,6 +66,9 @@ class Recipe(Settings):
     seed: int = Field(0, ge=0, description="Seed of everything random: weights, order, masks, negatives, dropout.")
     logs: LogSettings | None = Field(None, description="What `prepare` reads; null where the store exists already.")
     data: DataSettings = Field(description="Store, split protocol, batches.")
+    tokenizer: TokenizerSettings | None = Field(
+        None, description="How `tokenize` names items by semantic ids; null where they exist already."
+    )
     model: ModelSettings = Field(description="Items, backbone, adapter, head, loss.")
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="Optimiser and schedule.")
     selection: SelectionSettings = Field(

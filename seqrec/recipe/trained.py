@@ -10,9 +10,11 @@ from typing import Any
 
 import yaml
 
-from seqrec.errors import BundleError, RunError
+from seqrec.errors import BundleError, RunError, UnsupportedError
+from seqrec.evaluation import categories
 from seqrec.export import Bundle, History, export_bundle, load_bundle
-from seqrec.models import RankingModel
+from seqrec.models import RankingModel, SequenceModel
+from seqrec.ranking import Diversifier, Diversity, VectorSimilarity
 from seqrec.recipe.build import build_data
 from seqrec.recipe.load import dump_recipe, parse_recipe
 from seqrec.recipe.run import Run
@@ -63,16 +65,44 @@ class Trained:
             )
         return data
 
-    def recommender(self) -> Recommender:
+    def diversifier(self, text: str) -> Diversifier:
+        """What re-ranks the model's lists; by categories it needs the store.
+
+        Args:
+            text: as `Diversity.parse` reads it.
+        Raises:
+            RecipeError: it cannot be read.
+            UnsupportedError: the model has no item vectors, or the store no categories.
+        """
+        wanted = Diversity.parse(text)
+        if wanted.by == "vectors":
+            if not isinstance(self.model, SequenceModel):
+                raise UnsupportedError(
+                    "the model generates items and has no vectors of them",
+                    where=f"--diversify {text}",
+                    do=f"go by categories: `{wanted.method}:{wanted.weight:g}:category`",
+                )
+            return Diversifier(wanted, VectorSimilarity.of(self.model.item_vectors()))
+        labels = categories(self.data)
+        if labels is None:
+            raise UnsupportedError(
+                "the store has no categories",
+                where=f"--diversify {text}",
+                do="prepare it with a category of each item, or go by item vectors: leave `:category` out",
+            )
+        return Diversifier(wanted, labels)
+
+    def recommender(self, diversifier: Diversifier | None = None) -> Recommender:
         """Recommends by item_id; from a bundle it needs no store."""
         if isinstance(self._source, Bundle):
-            return Recommender.from_bundle(self._source)
+            return Recommender.from_bundle(self._source, diversifier=diversifier)
         return Recommender(
             self.model,
             self.data.store.catalogue.item_ids,
             seen=self.recipe.data.split.seen,
             max_length=self.recipe.data.max_length,
             popular=self.data.split.train_counts[1:],
+            diversifier=diversifier,
             actions=self.data.store.manifest.actions,
         )
 

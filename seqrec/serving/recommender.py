@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from seqrec.event_columns import EventColumns
 from seqrec.export import Bundle, Encoded, Encoder, History, evaluating
 from seqrec.models import PAD, RankingModel
-from seqrec.ranking import ItemLists
+from seqrec.ranking import Diversifier, ItemLists
 from seqrec.store import Catalogue
 
 Int64 = npt.NDArray[np.int64]
@@ -48,6 +48,7 @@ class Recommender:
         seen: `filter` never recommends an item of the history, `allow` may.
         max_length: positions that an input takes; of longer histories the model sees the latest events that fit.
         popular: int64 (N,), training events of each item.
+        diversifier: re-ranks lists, or None.
         actions: names of the store's action types, in the order of their codes; for a model that reads actions.
     Raises:
         ValueError: model, ids and counts are of different catalogues.
@@ -61,6 +62,7 @@ class Recommender:
         seen: Literal["filter", "allow"],
         max_length: int,
         popular: Int64,
+        diversifier: Diversifier | None = None,
         actions: Sequence[str] = (),
     ):
         n_items = model.n_items
@@ -72,9 +74,10 @@ class Recommender:
         self.seen = seen
         self.max_length = max_length
         self.popular = popular
+        self.diversifier = diversifier
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle) -> Recommender:
+    def from_bundle(cls, bundle: Bundle, *, diversifier: Diversifier | None = None) -> Recommender:
         """The recommender that was exported."""
         manifest = bundle.manifest
         return cls(
@@ -83,6 +86,7 @@ class Recommender:
             seen=manifest.seen,
             max_length=manifest.max_length,
             popular=bundle.training_counts,
+            diversifier=diversifier,
             actions=manifest.actions,
         )
 
@@ -94,7 +98,8 @@ class Recommender:
                 a new user.
             k: items a slate, >= 1. A slate is shorter where fewer items are left.
         Returns:
-            For each history its items, best first; of equal scores the earlier in the catalogue comes first.
+            For each history its items, best first; of equal scores the earlier in the catalogue comes first. Re-ranked
+            lists keep the model's scores, which then need not fall.
         Raises:
             UnknownIdError: a history has an id that is not in the catalogue, or an action that was not in training.
             UnsupportedError: the model's slates are shorter than k, or a history lacks what it reads of events.
@@ -138,7 +143,11 @@ class Recommender:
             **{name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
         )
         seen = _item_lists(items, device) if self.seen == "filter" else None
-        ranked = self.model.rank(padded(items), lengths, events, k=k, seen=seen)
+        limit = self.model.list_limit
+        candidates = k if self.diversifier is None else self.diversifier.candidates(k, limit)
+        ranked = self.model.rank(padded(items), lengths, events, k=candidates, seen=seen)
+        if self.diversifier is not None:
+            ranked = self.diversifier(ranked, k)
         return [
             [Recommendation(self.catalogue.item_ids[i - 1], s) for i, s in zip(top, scores, strict=True) if i != PAD]
             for top, scores in zip(ranked.top_items.tolist(), ranked.top_scores.tolist(), strict=True)

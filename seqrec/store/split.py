@@ -48,6 +48,17 @@ class LeaveOneOutSettings(_SplitBase):
         "null: all users (the classic protocol); 2048: the protocol called loo-2048.",
     )
     seed: int = Field(0, description="Draws the validation users.")
+    refit: bool = Field(
+        False,
+        description="Train on the validation targets too, for a number of steps that another run has chosen. Nothing "
+        "is validated then, and the last checkpoint is the result. Not the classic protocol: reports say so.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> LeaveOneOutSettings:
+        if self.refit and self.validation_users is not None:
+            raise ValueError("`refit` trains on all validation targets: leave `validation_users` null")
+        return self
 
 
 class TemporalSettings(_SplitBase):
@@ -143,14 +154,23 @@ class LeaveOneOut(Split):
     def __init__(self, settings: LeaveOneOutSettings, store: SequenceStore):
         super().__init__(settings, store)
         self._validates = _draw_users(store, settings) if settings.validation_users else None
+        self._refit = settings.refit
 
     def train_end(self, sequences: Sequences) -> Int64:
         """As `Split.train_end`."""
+        if self._refit:
+            return np.maximum(sequences.lengths - 1, 0)
         gives_one = 1 if self._validates is None else self._validates[sequences.rows].astype(np.int64)
         end: Int64 = np.maximum(sequences.lengths - 1 - gives_one, 0)
         return end
 
     def _find(self, sequences: Sequences, part: Part) -> tuple[Int64, Int64]:
+        if part == "validation" and self._refit:
+            raise UnsupportedError(
+                "validation targets were trained on",
+                where="data.split.refit",
+                do="evaluate the test targets, or the run that chose the number of steps",
+            )
         position = sequences.lengths - (1 if part == "test" else 2)
         if part == "validation" and self._validates is not None:
             position = np.where(self._validates[sequences.rows], position, -1)

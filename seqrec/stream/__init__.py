@@ -2,7 +2,7 @@
 
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
 from seqrec.stream.datamodule import SequenceDataModule, TrainingLoader
-from seqrec.stream.evaluation_stream import EvaluationCounts, EvaluationStream, Histories
+from seqrec.stream.evaluation_stream import EvaluatedUsers, EvaluationCounts, EvaluationStream, Histories
 from seqrec.stream.in_batch import chosen
 from seqrec.stream.long_histories import ChunksSettings, LatestSettings, LongHistories, SlidingSettings
 from seqrec.stream.outcome_stream import OutcomeBatch, OutcomeStream
@@ -12,6 +12,7 @@ from seqrec.stream.training_stream import Task, TrainingStream
 __all__ = [
     "ChunksSettings",
     "DataSettings",
+    "EvaluatedUsers",
     "EvaluationBatch",
     "EvaluationCounts",
     "EvaluationStream",

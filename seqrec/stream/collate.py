@@ -44,7 +44,7 @@ def with_slack(values: list[Flat], width: int) -> Flat:
     return np.concatenate([*values, np.zeros(width, values[0].dtype)])
 
 
-def flatten(values: Int32, starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
+def flatten(values: Int32 | Int64, starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
     """The same rows as compressed sparse rows.
 
     Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from seqrec.store.sequences import Sequences
 from seqrec.store.split import Part, Split, Temporal, resolve
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
+from seqrec.stream.collate import flatten
 from seqrec.stream.columns import check_columns
 from seqrec.stream.evaluation_stream import EvaluationStream
 from seqrec.stream.outcome_stream import OutcomeBatch, OutcomeStream
@@ -115,6 +117,17 @@ class SequenceDataModule(L.LightningDataModule):
         return EvaluationStream(
             self.store, self.split, self.settings, part, max_history=self._max_history, columns=self._columns
         )
+
+    def training_sequences(self) -> Iterator[Sequences]:
+        """The store's sequences cut to what is trained on, with times where it has them."""
+        columns = dict.fromkeys([*self.split.columns, *(["timestamps"] if self.store.manifest.has_time else [])])
+        for sequences in self.store.scan(tuple(columns)):
+            lengths = self.split.train_end(sequences)
+            offsets, items = flatten(sequences.items, sequences.offsets[:-1], lengths)
+            times = sequences.timestamps
+            if times is not None:
+                _, times = flatten(times, sequences.offsets[:-1], lengths)
+            yield replace(sequences, offsets=offsets, items=items.astype(np.int32), timestamps=times, actions=None)
 
     def setup(self, stage: str) -> None:
         """Takes the rank's place and refuses Trainer arguments under which the stream would not be exact."""

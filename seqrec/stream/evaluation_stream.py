@@ -48,6 +48,7 @@ class Histories:
         items: int32 (events,).
         starts, lengths: int64 (n,), the whole histories in ``items``.
         targets: int64 (n,), or None where whole sequences are the histories.
+        trained: int64 (n,), events of each user that are trained on; None likewise.
         columns: what else is asked of the events, each (events,).
     """
 
@@ -56,7 +57,27 @@ class Histories:
     starts: Int64
     lengths: Int64
     targets: Int64 | None
+    trained: Int64 | None
     columns: Columns = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluatedUsers:
+    """What is known of the users of a batch, beside what a model gets to see.
+
+    Attributes:
+        rows: int64 (B,), store rows.
+        targets: int64 (B,).
+        offsets, items: int64 (B + 1,) and (events,), whole histories: those of user b are
+            ``items[offsets[b]:offsets[b + 1]]``, oldest first.
+        trained: int64 (B,), events of each that are trained on.
+    """
+
+    rows: Int64
+    targets: Int64
+    offsets: Int64
+    items: Int64
+    trained: Int64
 
 
 class EvaluationStream(Dataset[EvaluationBatch]):
@@ -132,13 +153,28 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         if number == _NO_BATCH:
             none = torch.empty(0, dtype=torch.int64)
             return EvaluationBatch(none, none.view(0, 0), none, None if self._part is None else none, None, None)
+        histories, batches, first = self._window_of(number)
+        return self._collate(histories, batches[number - first])
+
+    def _window_of(self, number: int) -> tuple[Histories, list[Int64], int]:
+        """The window of batch ``number``: its histories, its batches, and the number of its first batch."""
         index = self.plan.window_at(number)
         if self._window is None or self._window[0] != index:
             histories = self.read(self.plan.windows[index].units)
             lengths = np.minimum(histories.lengths, self._max_history)
             self._window = (index, histories, self.plan.batches(index, lengths))
-        _, histories, batches = self._window
-        return self._collate(histories, batches[number - self.plan.windows[index].first_slot])
+        return *self._window[1:], self.plan.windows[index].first_slot
+
+    def users(self, number: int) -> EvaluatedUsers:
+        """The users of batch ``number`` of a part, in its order; at no cost next to the batch itself."""
+        histories, batches, first = self._window_of(number)
+        assert histories.targets is not None  # of a part
+        assert histories.trained is not None
+        chosen = batches[number - first]
+        offsets, items = flatten(histories.items, histories.starts[chosen], histories.lengths[chosen])
+        return EvaluatedUsers(
+            histories.rows[chosen], histories.targets[chosen], offsets, items, histories.trained[chosen]
+        )
 
     def read(self, units: tuple[int, ...]) -> Histories:
         """Histories and targets of some units of the store."""
@@ -150,12 +186,14 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             parts.append(replace(part, starts=part.starts + shift))
             shift += len(part.items)
         targets = [part.targets for part in parts if part.targets is not None]
+        trained = [part.trained for part in parts if part.trained is not None]
         return Histories(
             rows=np.concatenate([part.rows for part in parts]),
             items=np.concatenate([part.items for part in parts]),
             starts=np.concatenate([part.starts for part in parts]),
             lengths=np.concatenate([part.lengths for part in parts]),
             targets=np.concatenate(targets) if targets else None,
+            trained=np.concatenate(trained) if trained else None,
             columns=join_columns([part.columns for part in parts]),
         )
 
@@ -163,13 +201,13 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         if self._part is None:
             keep = sequences.lengths > 0
             starts, lengths = sequences.offsets[:-1][keep], sequences.lengths[keep]
-            return Histories(sequences.rows[keep], sequences.items, starts, lengths, None, columns)
+            return Histories(sequences.rows[keep], sequences.items, starts, lengths, None, None, columns)
         targets = self._split.targets(sequences, self._part)
         keep = targets.position >= 0
         starts = sequences.offsets[:-1][keep]
         wanted = sequences.items[starts + targets.position[keep]].astype(np.int64)
-        ends = targets.history_end[keep]
-        return Histories(sequences.rows[keep], sequences.items, starts, ends, wanted, columns)
+        trained, ends = self._split.train_end(sequences)[keep], targets.history_end[keep]
+        return Histories(sequences.rows[keep], sequences.items, starts, ends, wanted, trained, columns)
 
     def _collate(self, histories: Histories, chosen: Int64) -> EvaluationBatch:
         starts, whole = histories.starts[chosen], histories.lengths[chosen]

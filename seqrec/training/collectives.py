@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -82,12 +84,17 @@ def gather_ragged(values: Tensor, counts: Tensor) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
 
 
-def tell_ranks(text: str | None) -> dict[int, str]:
-    """What ranks have to tell, by rank, without those that have nothing; all of them meet here."""
+def tell_ranks(text: str | None, group: dist.ProcessGroup | None = None) -> dict[int, str]:
+    """What ranks have to tell, by rank, without those that have nothing; all of them meet here.
+
+    Args:
+        text: this rank's.
+        group: of all ranks; None for that of training.
+    """
     told: list[str | None] = [text]
     if _grouped():
         told = [None] * dist.get_world_size()
-        dist.all_gather_object(told, text)
+        dist.all_gather_object(told, text, group)
     return {rank: said for rank, said in enumerate(told) if said is not None}
 
 
@@ -97,6 +104,17 @@ def from_first_rank(text: str) -> str:
     if _grouped():
         dist.broadcast_object_list(said, 0)
     return said[0]
+
+
+def group_beside(timeout: timedelta | None) -> dist.ProcessGroup | None:
+    """A second group of all ranks, on the CPU, for another thread than training's; all of them meet here.
+
+    Args:
+        timeout: of its collectives; None for torch's own.
+    Returns:
+        None on one process.
+    """
+    return dist.new_group(backend="gloo", timeout=timeout) if _grouped() else None
 
 
 def _grouped() -> bool:

@@ -79,10 +79,12 @@ class SequenceRecommender(L.LightningModule):
         self._negatives: Negatives | None = None
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
+        # DDP reads the name. Buffers of items are constants, which it would send in every step
+        self._ddp_params_and_buffers_to_ignore = [f"model.items.{name}" for name, _ in model.items.named_buffers()]
         if self._updates_rows:
             model.use_row_gradients()
-            # DDP reads the name; `AverageRowGradients` does what it then does not
-            self._ddp_params_and_buffers_to_ignore = ["model.items.weight"]
+            # `AverageRowGradients` does what DDP then does not
+            self._ddp_params_and_buffers_to_ignore.append("model.items.weight")
 
     @property
     def _updates_rows(self) -> bool:
@@ -101,7 +103,7 @@ class SequenceRecommender(L.LightningModule):
             self.trainer.strategy.shard(self.model)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = build_optimizer(self.optimizer_settings, self.parameters())
+        optimizer = build_optimizer(self.optimizer_settings, self.parameters(), table=self.model.items.weight)
         schedule = build_schedule(self.optimizer_settings, optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

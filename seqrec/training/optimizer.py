@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -19,10 +19,15 @@ from seqrec.training.row_adam import RowAdam
 class OptimizerSettings(Settings):
     """Optimiser and learning-rate schedule."""
 
-    kind: Literal["adam", "adamw"] = Field("adamw", description="Adam, or Adam with decoupled weight decay.")
+    kind: Literal["adam", "adamw", "adagrad"] = Field(
+        "adamw", description="Adam, Adam with decoupled weight decay, or AdaGrad."
+    )
     lr: float = Field(1e-3, gt=0, description="Highest learning rate.")
     betas: tuple[float, float] = Field((0.9, 0.98), description="Decay of Adam's two averages.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay, on every trained parameter.")
+    table_weight_decay: float | None = Field(
+        None, ge=0, description="Weight decay of the item table; null: the same as of the others."
+    )
     schedule: Literal["constant", "linear", "cosine"] = Field(
         "constant", description="How the rate falls after warm-up, to 0 at the last step of training."
     )
@@ -41,18 +46,40 @@ class OptimizerSettings(Settings):
         "validated and what the best checkpoint holds; null: the weights themselves.",
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> OptimizerSettings:
+        if self.kind == "adagrad" and self.table_updates == "rows":
+            raise ValueError("`table_updates: rows` is Adam's: take `kind: adamw`, or update `all` rows")
+        return self
 
-def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimiser over the parameters that are trained."""
+
+def build_optimizer(
+    settings: OptimizerSettings, parameters: Iterable[nn.Parameter], *, table: nn.Parameter | None = None
+) -> Optimizer:
+    """The optimiser over the parameters that are trained.
+
+    Args:
+        settings: which.
+        parameters: all of a model.
+        table: the one among them that is the item table.
+    """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    decoupled = settings.kind == "adamw"
+    groups: list[dict[str, Any]] = [{"params": trained}]
+    if settings.table_weight_decay is not None:
+        groups = [
+            {"params": [parameter for parameter in trained if parameter is not table]},
+            {"params": [parameter for parameter in trained if parameter is table]},
+        ]
+        groups[1]["weight_decay"] = settings.table_weight_decay
+    if settings.kind == "adagrad":
+        return torch.optim.Adagrad(groups, lr=settings.lr, weight_decay=settings.weight_decay)
     kind = RowAdam if settings.table_updates == "rows" else torch.optim.Adam
     return kind(
-        trained,
+        groups,
         lr=settings.lr,
         betas=settings.betas,
         weight_decay=settings.weight_decay,
-        decoupled_weight_decay=decoupled,
+        decoupled_weight_decay=settings.kind == "adamw",
     )
 
 

@@ -16,7 +16,8 @@ from seqrec.training.callbacks import AllocateRanks
 from seqrec.training.folders import Best
 from seqrec.training.module import VALIDATION_PREFIX
 from seqrec.training.preemption import StopOnSignal
-from seqrec.training.saving import save
+from seqrec.training.rank_watch import is_collective_failure
+from seqrec.training.saving import Saver
 
 Metric = Literal["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr@5", "mrr@10", "mrr@20", "auc"]
 
@@ -43,6 +44,11 @@ class SelectionSettings(Settings):
         description="Newest checkpoints that are kept, beside the best; where the newest is damaged, a run goes on "
         "from the one before.",
     )
+    save_in_background: bool = Field(
+        False,
+        description="Train on while a checkpoint is written, from a copy of the state in the host's memory. One write "
+        "at a time; one that fails is told at the next save or at the end.",
+    )
 
 
 class KeepCheckpoints(Checkpoint):
@@ -54,19 +60,17 @@ class KeepCheckpoints(Checkpoint):
     or before the next step.
 
     Args:
-        folder: where they lie.
+        saver: writes them.
         monitor: logged metric that decides which is best, the higher the better.
         every_steps: steps after the last save that make the next one due; None for ends of epochs only.
-        keep: newest ones to keep.
         stop: makes one due when training was told to stop.
     """
 
-    def __init__(self, folder: Path, *, monitor: str, every_steps: int | None, keep: int, stop: StopOnSignal):
-        self.folder = folder
+    def __init__(self, saver: Saver, *, monitor: str, every_steps: int | None, stop: StopOnSignal):
         self.best: Best | None = None
+        self._saver = saver
         self._monitor = monitor
         self._every_steps = every_steps
-        self._keep = keep
         self._stop = stop
         self._saved_step = 0
         self._best_is_due = False
@@ -75,7 +79,9 @@ class KeepCheckpoints(Checkpoint):
         """Saves now; all ranks at once, between two steps."""
         self._best_is_due = False
         self._saved_step = trainer.global_step
-        save(trainer, self.folder, best=self.best, keep=self._keep)
+        self._saver.save(trainer, best=self.best)
+        if self._stop.due:
+            self._saver.wait()
         self._stop.saved()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -109,6 +115,13 @@ class KeepCheckpoints(Checkpoint):
         if self._best_is_due or self._saved_step != trainer.global_step:
             self.save(trainer)
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saver.wait()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if not is_collective_failure(exception):  # ranks that are lost would be waited for
+            self._saver.give_up()
+
     def state_dict(self) -> dict[str, Any]:
         return {"best": None if self.best is None else self.best._asdict()}
 
@@ -126,9 +139,8 @@ def selection_callbacks(settings: SelectionSettings, folder: Path) -> list[Callb
     """Keeps the best and the newest checkpoints in ``folder``, and stops early or when told to."""
     monitor = VALIDATION_PREFIX + settings.metric
     told = StopOnSignal()
-    checkpoints = KeepCheckpoints(
-        folder, monitor=monitor, every_steps=settings.save_every_steps, keep=settings.keep, stop=told
-    )
+    saver = Saver(folder, keep=settings.keep, background=settings.save_in_background)
+    checkpoints = KeepCheckpoints(saver, monitor=monitor, every_steps=settings.save_every_steps, stop=told)
     if settings.patience is None:
         return [told, checkpoints]
     # at the end of an epoch that `max_steps` cut short there is no metric, or only an old one

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqrec.evaluation.bootstrap import RatioSums, coverage_interval, popularity_interval, rank_intervals
+from seqrec.evaluation.bootstrap import coverage_interval, rank_intervals
 from seqrec.evaluation.metrics import coverage, rank_histogram, times_recommended
 
 
@@ -25,35 +25,6 @@ def test_hit_rate_interval_is_that_of_a_proportion():
     low, high = rank_intervals(histogram, cutoffs=[5], replicates=4000)["hr@5"]
     assert abs(low - (0.25 - 1.96 * 0.010825)) < 0.002
     assert abs(high - (0.25 + 1.96 * 0.010825)) < 0.002
-
-
-def test_popularity_interval_is_that_of_a_mean():
-    # half of the users are recommended an item of 0 events, half one of 10: standard error 5 / sqrt(400) = 0.25
-    sums = RatioSums()
-    sums.add(np.repeat([0, 10], 200), np.ones(400, np.int64))
-    low, high = popularity_interval(np.array([200, 200]), np.array([0, 10]), sums, 400)
-    assert abs(low - (5 - 0.49)) < 0.001
-    assert abs(high - (5 + 0.49)) < 0.001
-
-
-def test_popularity_interval_is_that_of_resamples_where_lists_are_of_unequal_length():
-    rng = np.random.default_rng(0)
-    counts = np.arange(30) ** 3
-    lists = np.where(np.arange(10) < rng.integers(1, 11, 2000)[:, None], rng.integers(1, 31, (2000, 10)), 0)
-    events, per_user = np.r_[0, counts][lists].sum(axis=1), np.count_nonzero(lists, axis=1)
-    sums = RatioSums()
-    sums.add(events, per_user)
-    found = popularity_interval(times_recommended(lists, 30), counts, sums, 2000)
-    drawn = rng.integers(0, 2000, (2000, 2000))
-    resampled = np.quantile(events[drawn].sum(axis=1) / per_user[drawn].sum(axis=1), [0.025, 0.975])
-    assert np.abs(np.array(found) - resampled).max() < 0.1 * (found[1] - found[0])
-
-
-def test_popularity_of_huge_logs_does_not_overflow():
-    sums = RatioSums()
-    sums.add(np.full(3, 2 * 10**11), np.full(3, 20))
-    interval = popularity_interval(np.array([60]), np.array([10**10]), sums, 3)
-    assert interval == (1e10, 1e10)
 
 
 def test_coverage_interval_by_hand():

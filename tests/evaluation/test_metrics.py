@@ -10,7 +10,7 @@ from seqrec.errors import MetricError
 from seqrec.evaluation.metrics import (
     coverage,
     cutoffs_within,
-    popularity,
+    gini,
     rank_gains,
     rank_histogram,
     rank_metrics,
@@ -56,11 +56,12 @@ def test_coverage_counts_items_of_any_list_without_padding():
     assert coverage(times_recommended(np.array([[1, 2], [2, 5], [1, 0]]), 10)) == 3 / 10
 
 
-def test_popularity_is_the_mean_over_recommendations():
-    counts = np.array([10, 4, 0, 0, 1])
-    lists = np.array([[1, 2], [2, 5], [1, 0]])
-    assert popularity(times_recommended(lists, 5), counts) == (10 + 4 + 4 + 1 + 10) / 5
-    assert popularity(times_recommended(np.zeros((2, 3), np.int64), 5), counts) == 0
+def test_gini_by_hand():
+    assert gini(np.array([3, 3, 3])) == 0
+    assert gini(np.array([0, 0, 8, 0])) == 3 / 4  # the most that four items can have: 1 - 1 / N
+    # Σ (2r - 3 - 1) t_r / (3 · 6) = (-2·1 + 0·2 + 2·3) / 18
+    assert gini(np.array([2, 3, 1])) == 4 / 18
+    assert gini(np.zeros(4, np.int64)) == 0
 
 
 def test_no_users_is_an_error():

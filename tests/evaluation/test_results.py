@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import json
 
-from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
+from seqrec.evaluation.results import EvaluationResult, MetricValue, SliceResult, UserCounts
+from seqrec.evaluation.slices import Slice
 
 RESULT = EvaluationResult(
     protocol={"split": "leave-one-out", "seen_items": "filter"},
     counts=UserCounts(1234, {"no event after the cut": 850, "no history": 0}, 17),
-    model={"ndcg@10": MetricValue(0.05432, 0.0501, 0.0585), "popularity@10": MetricValue(1234.56, 1200.0, 1300.0)},
+    model={
+        "ndcg@10": MetricValue(0.05432, 0.0501, 0.0585),
+        "popularity@10": MetricValue(1234.56, 1200.0, 1300.0),
+        "gini@10": MetricValue(0.5),
+    },
     baselines={"popular": {"ndcg@10": MetricValue(0.01, 0.008, 0.012)}, "item_knn": {}},
+    slices=(SliceResult(Slice("target", "cold"), 17, {"model": {"ndcg@10": MetricValue(0.001, 0.0, 0.002)}}),),
 )
 
 
@@ -21,11 +27,14 @@ def test_json_form():
             "users_left_out": {"no event after the cut": 850, "no history": 0},
             "cold_targets": 17,
         },
-        "model": {"ndcg@10": 0.05432, "popularity@10": 1234.56},
+        "model": {"ndcg@10": 0.05432, "popularity@10": 1234.56, "gini@10": 0.5},
         "baselines": {"popular": {"ndcg@10": 0.01}, "item_knn": {}},
         "intervals": {
             "model": {"ndcg@10": [0.0501, 0.0585], "popularity@10": [1200.0, 1300.0]},
             "popular": {"ndcg@10": [0.008, 0.012]},
             "item_knn": {},
         },
+        "slices": [
+            {"by": "target", "slice": "cold", "users": 17, "model": {"ndcg@10": [0.001, 0.0, 0.002]}},
+        ],
     }

@@ -10,11 +10,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from seqrec.errors import MetricError
+from seqrec.evaluation.list_measures import novelty_measure
 from seqrec.evaluation.results import MetricValue
 from seqrec.evaluation.tally import Tally
 
 COUNTS = np.arange(200)[::-1] ** 5  # squares of whose sums do not fit 64 bits
-FAMILIES = ("hr", "ndcg", "mrr", "coverage", "popularity")
+FAMILIES = ("hr", "ndcg", "mrr", "coverage", "gini", "popularity", "novelty")
 
 
 def users(n: int = 500) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,17 +28,20 @@ def users(n: int = 500) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def tally(some: slice | np.ndarray = slice(None), *, batch: int = 64) -> Tally:
     rows, ranks, tops = (column[some] for column in users())
-    counted = Tally(COUNTS)
+    counted = Tally(COUNTS, measures=[novelty_measure(COUNTS)], n_slices=3, n_users=1500)
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
-        counted.add(rows[part], ranks[part], tops[part])
+        slices = np.stack([rows[part] % 2, np.full_like(rows[part], 2)])
+        counted.add(rows[part], ranks[part], tops[part], slices=slices)
     return counted
 
 
 def test_every_metric_lies_in_its_interval():
     measured = tally().metrics()
     assert list(measured) == [f"{name}@{k}" for name in FAMILIES for k in (5, 10, 20)]
-    assert all(metric.low < metric.value < metric.high for metric in measured.values())
+    with_interval = {name: metric for name, metric in measured.items() if not name.startswith("gini")}
+    assert all(metric.low < metric.value < metric.high for metric in with_interval.values())
+    assert 0 < measured["gini@20"].value < measured["gini@5"].value < 1
 
 
 def test_neither_batches_nor_the_order_of_users_change_a_digit():
@@ -63,6 +67,17 @@ def test_list_metrics_cut_the_lists():
     assert (values["popularity@1"], values["popularity@3"]) == (6, 3)
 
 
+def test_slices_and_single_users_are_counted():
+    rows, ranks, _ = users()
+    counted = tally()
+    hits = np.where((ranks >= 0) & (ranks < 20), ranks, 20)
+    assert (counted.slice_ranks[2] == np.bincount(hits, minlength=21)).all()
+    assert (counted.slice_ranks[1] == np.bincount(hits[rows % 2 == 1], minlength=21)).all()
+    assert (counted.slice_ranks[0] + counted.slice_ranks[1] == counted.slice_ranks[2]).all()
+    assert (counted.rank_of_user[rows] == np.where(hits < 20, hits + 1, 255)).all()
+    assert np.count_nonzero(counted.rank_of_user) == 500
+
+
 def test_no_users_is_an_error():
     with pytest.raises(MetricError, match="no users to evaluate"):
         Tally(COUNTS).metrics()
@@ -74,7 +89,10 @@ def _process(rank: int, folder: str) -> None:
     # unequal shares, one of them of nobody
     counted = tally([slice(0, 300), slice(300, 500), slice(0, 0)][rank], batch=50)
     counted.sum_over_ranks(torch.device("cpu"))
-    assert counted.metrics() == tally().metrics()
+    whole = tally()
+    assert counted.metrics() == whole.metrics()
+    assert (counted.slice_ranks == whole.slice_ranks).all()
+    assert (counted.rank_of_user == whole.rank_of_user).all()
     dist.destroy_process_group()
     (Path(folder) / f"{rank}.equal").touch()
 

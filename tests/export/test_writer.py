@@ -21,6 +21,7 @@ from export.conftest import (
     LAST_STEP,
     MAX_LENGTH,
     MINILM,
+    N_ITEMS,
     SETTINGS,
     TOTAL_STEPS,
     Exported,
@@ -33,7 +34,7 @@ from export.conftest import (
 from seqrec.errors import BundleError, UnknownIdError
 from seqrec.export import load_bundle
 from seqrec.export.scoring import history_scores
-from seqrec.models import ModelSettings, SequenceModel, build_model, rank_pattern
+from seqrec.models import ItemAttributes, ModelSettings, SequenceModel, build_model, rank_pattern
 
 KINDS = ["gpt2", "bert", "lora", "adalora", "merged"]
 OPEN_ALL = """
@@ -212,3 +213,23 @@ def _change(file: Path, name: str) -> None:
     tensors = load_file(file)
     tensors[name] = tensors[name] + 0.1 * torch.arange(len(tensors[name])).unsqueeze(1)
     save_file(tensors, file)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_attributes_add_becomes_part_of_the_item_vectors(tmp_path: Path) -> None:
+    sections = {
+        "items": {"width": 16, "init_std": 1.0, "attributes": ["category"]},
+        "backbone": {"kind": "smoothed_gpt2", "layers": 1, "width": 16},
+        "scores": {"kind": "cosine"},
+    }
+    settings = ModelSettings.model_validate(sections)
+    two_each = ItemAttributes(torch.arange(2 * N_ITEMS) % 7, 2 * torch.arange(N_ITEMS + 1), n_values=7)
+    model = build_model(
+        settings, n_items=N_ITEMS, max_length=MAX_LENGTH, total_steps=TOTAL_STEPS, attributes=two_each
+    ).eval()
+    assert isinstance(model, SequenceModel)
+    bundle = load_bundle(export(tmp_path / "bundle", model, settings))
+    assert bundle.manifest.model.items.attributes == []
+    assert isinstance(bundle.model, SequenceModel)
+    torch.testing.assert_close(bundle.model.item_vectors(), model.item_vectors())
+    assert model.items.attributes is not None

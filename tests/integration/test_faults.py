@@ -25,7 +25,8 @@ def test_a_run_that_is_broken_again_and_again_ends_as_one_that_was_not(make: Cal
     assert "Traceback" not in said
     assert names(place) == ["step-3", "step-6"]
 
-    said = place.fit("broken", 2, fault="torn:14")
+    # in mid-write while training goes on
+    said = place.fit("broken", 2, fault="torn:14", overrides=["selection.save_in_background=true"])
     assert "rank 0 (host " in said
     assert "did not meet the other ranks" in said
     assert "its process has ended" in said
@@ -49,7 +50,7 @@ def test_a_run_that_is_broken_again_and_again_ends_as_one_that_was_not(make: Cal
     assert not [name for name in names(place) if name.endswith(".tmp")]
 
     # one rank's loss is NaN: if the other took the step, its weights would spoil every gradient from there on
-    said = place.fit("skips", 2, fault="nan:19", overrides=["faults.nonfinite_loss=skip"])
+    said = place.fit("skips", 2, fault="nan:19", survives=True, overrides=["faults.nonfinite_loss=skip"])
     assert "step 19: the loss is nan, its update is left out (1 so far)" in said
     assert all(bool(torch.isfinite(weight).all()) for weight in place.weights("skips").values())
     with pytest.raises(AssertionError):

@@ -13,21 +13,31 @@ from seqrec.recipe import Recipe, fit, load_recipe
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.yaml"))
 COMMANDS = {"demo.yaml": "# seqrec demo"}
+FEWER_CODES = {"amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.items.codes={folder}/ids"]}
 
 
 def test_all_recipes_are_found() -> None:
     assert [path.stem for path in RECIPES] == [
+        "amazon-beauty-attributes",
         "amazon-beauty-causal",
+        "amazon-beauty-gated-transformer",
+        "amazon-beauty-gru",
+        "amazon-beauty-hstu",
+        "amazon-beauty-ids",
         "amazon-beauty-masked",
         "amazon-beauty-minilm-lora",
         "amazon-beauty-sampled",
+        "amazon-beauty-semantic",
         "amazon-beauty-slate",
+        "amazon-sports-attributes",
+        "amazon-sports-ids",
         "demo",
         "deskdrop-outcome",
         "deskdrop",
         "ml-100k-outcome",
         "ml-100k",
         "ml-1m-causal",
+        "ml-1m-smoothed",
     ]
 
 
@@ -44,6 +54,8 @@ def test_head_of_the_file(path: Path) -> None:
 def test_a_few_steps_on_a_twin_of_its_data(path: Path, shop_log: Path, tmp_path: Path) -> None:
     root = shop_log if path.stem == "demo" else make_twin(tmp_path / "data")
     overrides = [f"logs.root={root}", f"data.store={tmp_path / 'store'}", "trainer.max_steps=2", "name=twin"]
+    overrides += [one.format(folder=tmp_path) for one in FEWER_CODES.get(path.stem, [])]
+    overrides += ["trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu"]
     recipe = load_recipe(path, overrides)
     run = fit(recipe, runs=tmp_path / "runs")
     assert run.result is not None
@@ -76,6 +88,8 @@ def make_twin(root: Path) -> Path:
     write(root / "ml-1m/ml-1m_sequences.txt.gz", sequences)
     table = "item_id\ttitle\tattributes\n" + "".join(f"{i}\tCream {i}\tSkin|Care\n" for i in range(1, 40))
     write(root / "amazon-beauty/items.tsv.gz", table)
+    write(root / "amazon-sports/Sports_and_Outdoors.txt.gz", sequences)
+    write(root / "amazon-sports/items.tsv.gz", table.replace("\ttitle", "\tasin"))
     return root
 
 

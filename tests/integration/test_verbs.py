@@ -49,8 +49,8 @@ def test_ids_of_the_log_begin_with_a_dash(some_ids: list[str]) -> None:
 def test_evaluate_export_and_the_same_from_the_bundle(workplace: Path) -> None:
     seqrec("evaluate", "runs/tiny", "--json", "run.json", cwd=workplace)
     result = json.loads((workplace / "run.json").read_text())
-    assert set(result) == {"protocol", "counts", "model", "baselines", "intervals"}
-    assert set(result["baselines"]) == {"popular", "item_knn"}
+    assert set(result) == {"protocol", "counts", "model", "baselines", "intervals", "slices"}
+    assert set(result["baselines"]) == {"popular", "popular_recent", "item_knn"}
     exported = seqrec("export", "runs/tiny", "--out", "bundle", cwd=workplace)
     assert "scores equal in a fresh process" in exported.stderr
     seqrec("evaluate", "bundle", "--json", "bundle.json", cwd=workplace)
@@ -59,6 +59,25 @@ def test_evaluate_export_and_the_same_from_the_bundle(workplace: Path) -> None:
     refused = seqrec("export", "runs/tiny", "--out", "bundle", cwd=workplace, check=False)
     assert refused.returncode == 1
     assert "bundle" in refused.stderr
+
+
+def test_compare_writes_a_table_json_and_a_page(workplace: Path) -> None:
+    done = seqrec("compare", "runs/tiny", "--json", "compared.json", "--html", "compared.html", cwd=workplace)
+    assert "ndcg@10" in done.stdout
+    (group,) = json.loads((workplace / "compared.json").read_text())["groups"]
+    assert group["parameters"]["item_table"] == 60 * 16
+    assert (workplace / "compared.html").read_text().count("<svg") == 2
+    assert (workplace / "runs/tiny/users-test.parquet").is_file()
+
+
+def test_recommend_a_re_ranked_list(workplace: Path, some_ids: list[str]) -> None:
+    arguments = ["recommend", "runs/tiny", f"--history={some_ids[3]}", "-k", "10"]
+    plain, diverse = (
+        lines(seqrec(*arguments, *more, cwd=workplace).stdout)[0]["items"] for more in ([], ["--diversify=dpp:0.1"])
+    )
+    assert plain[0] == diverse[0]  # before anything is chosen all are equally new
+    assert [one["item_id"] for one in plain] != [one["item_id"] for one in diverse]
+    assert len({one["item_id"] for one in diverse}) == 10
 
 
 def test_recommend_for_a_history(workplace: Path, some_ids: list[str]) -> None:

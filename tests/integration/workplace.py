@@ -49,7 +49,16 @@ class Workplace:
         """One of the runs."""
         return Run(self.folder / "runs" / name)
 
-    def fit(self, name: str, ranks: int, *, kill: str = "", fault: str = "", overrides: Sequence[str] = ()) -> str:
+    def fit(
+        self,
+        name: str,
+        ranks: int,
+        *,
+        kill: str = "",
+        fault: str = "",
+        survives: bool = False,
+        overrides: Sequence[str] = (),
+    ) -> str:
         """Starts or continues a run; what it said.
 
         Args:
@@ -57,6 +66,7 @@ class Workplace:
             ranks: processes.
             kill: RANK[,RANK]:STEP:MICRO_BATCH, where ranks are killed.
             fault: KIND:STEP, what else happens to it; see `logged_fit.py`.
+            survives: whether the run ends in spite of it.
             overrides: of the recipe.
         """
         consumed = self.folder / "consumed" / name
@@ -65,7 +75,7 @@ class Workplace:
         devices = [f"trainer.devices={ranks}", f"trainer.strategy={'ddp' if ranks > 1 else 'auto'}"]
         command = [sys.executable, str(SCRIPT), "fit", "recipe.yaml", f"name={name}", *devices, *overrides]
         environment = {"OMP_NUM_THREADS": "1", "CONSUMED": str(start), "KILL": kill, "FAULT": fault}
-        breaks = bool(kill or fault) and not overrides
+        breaks = bool(kill or fault) and not survives
         done = run(command, cwd=self.folder, check=not breaks, **environment)
         if breaks:
             assert done.returncode != 0, done.stdout

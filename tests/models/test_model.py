@@ -119,7 +119,37 @@ def test_random_or_trained_weights_must_be_in_a_checkpoint(
 
 
 def test_settings_refuse_unknown_kinds_and_keys() -> None:
-    with pytest.raises(ValidationError, match=r"(?s)backbone.*'gpt2', 'bert', 'llama', 'pretrained'"):
+    with pytest.raises(
+        ValidationError, match=r"(?s)backbone.*'gpt2', 'smoothed_gpt2', 'bert', 'llama', 'qwen3', 'gru'"
+    ):
         ModelSettings.model_validate({"backbone": {"kind": "gpt3"}})
     with pytest.raises(ValidationError, match=r"backbone\.gpt2\.layer\s+Extra inputs"):
         ModelSettings.model_validate({"backbone": {"kind": "gpt2", "layer": 3}})
+
+
+def test_cosines_over_a_temperature_are_the_scores() -> None:
+    model = make("gpt2", scores={"kind": "cosine", "temperature": 0.5}).eval()
+    items, lengths = torch.tensor([[4, 2, 9], [7, 0, 0]]), torch.tensor([3, 1])
+    with torch.no_grad():
+        model.items.weight[3] *= 9.0
+        users, vectors = model.user_vectors(items, lengths), model.item_vectors()
+    torch.testing.assert_close(users.norm(dim=1), torch.full((2,), 2.0))
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(20))
+    torch.testing.assert_close(vectors[3], model.items.weight[3] / model.items.weight[3].norm())
+
+
+def test_the_loss_is_that_of_the_cosines() -> None:
+    model = make("gpt2", scores={"kind": "cosine"}).eval()
+    items, lengths, targets = torch.tensor([[4, 2]]), torch.tensor([2]), torch.tensor([[2, 9]])
+    scores = model(items, lengths)[0] @ model.item_vectors().T
+    expected = torch.nn.functional.cross_entropy(scores, targets[0] - 1, reduction="sum")
+    found = model.training_loss(items, lengths, targets)
+    torch.testing.assert_close(found, expected)
+    table = model.items.weight
+    torch.testing.assert_close(torch.autograd.grad(found, table)[0], torch.autograd.grad(expected, table)[0])
+
+
+def test_cosines_give_every_row_a_gradient() -> None:
+    model = make("gpt2", scores={"kind": "cosine"}, loss={"kind": "sampled_softmax"})
+    with pytest.raises(UnsupportedError, match=r"(?s)optimizer.table_updates.*model.scores.kind: dot"):
+        model.use_row_gradients()

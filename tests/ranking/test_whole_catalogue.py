@@ -109,6 +109,18 @@ def test_equals_sorting_over_many_groups(data):
     assert_equals_sorting(table, data.draw(st.integers(1, 70)), targets, seen, chunk)
 
 
+@pytest.mark.parametrize("n_items", [257, 272, 4095, 4096, 4112, 5000])
+@pytest.mark.parametrize("allowed", [3, 40, 200])
+def test_equals_sorting_over_groups_of_groups(n_items: int, allowed: int) -> None:
+    """Of which most hold nothing that may be recommended."""
+    generator = torch.Generator().manual_seed(n_items)
+    table = torch.full((3, n_items), -torch.inf)
+    rows = torch.stack([torch.randperm(n_items, generator=generator)[:allowed] for _ in table])
+    table.scatter_(1, rows, torch.randint(0, 50, rows.shape, generator=generator).float())
+    targets = (rows[:, 0] + 1).tolist()
+    assert_equals_sorting(table, 12, targets, [[], [1, n_items], (rows[2, :2] + 1).tolist()], None)
+
+
 def assert_equals_sorting(table: Tensor, k: int, targets: list[int], seen: list[list[int]], chunk: int | None) -> None:
     ranks, lists = by_sorting(table, k, targets, seen)
     ranked = rank(TableScorer(table), k=k, targets=torch.tensor(targets), seen=item_lists(seen), chunk=chunk)

@@ -15,11 +15,14 @@ from seqrec.recipe import export_run, fit, open_trained, parse_recipe
 from seqrec.serving import Recommendation
 
 
-@pytest.mark.parametrize("buckets", [None, [8, 20]])
+@pytest.mark.parametrize(
+    ("backbone", "buckets"), [({"kind": "hstu", "time_bias": 16}, None), ({"kind": "gpt2"}, [8, 20])]
+)
 def test_what_events_carry_reaches_every_score(
-    recipe_values: dict[str, Any], tmp_path: Path, buckets: list[int] | None
+    recipe_values: dict[str, Any], tmp_path: Path, backbone: dict[str, Any], buckets: list[int] | None
 ) -> None:
     model = recipe_values["model"] | {"events": {"action_types": True, "time_gaps": 24}}
+    model["backbone"] = {"layers": 1, "heads": 2, "width": 16, "dropout": 0.1} | backbone
     data = recipe_values["data"] | {"length_buckets": buckets}
     run = fit(parse_recipe(recipe_values | {"model": model, "data": data}, where="test"), runs=tmp_path)
     trained = open_trained(run.folder)

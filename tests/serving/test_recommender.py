@@ -11,6 +11,7 @@ from seqrec.event_columns import NO_COLUMNS
 from seqrec.export import Encoded
 from seqrec.export.scoring import history_scores
 from seqrec.models import ModelSettings, SequenceModel, build_model
+from seqrec.ranking import Diversifier, Diversity, VectorSimilarity
 from seqrec.serving import Recommendation, Recommender
 from seqrec.serving import recommender as module
 
@@ -54,6 +55,22 @@ def test_slates_are_the_best_scores_of_each_history_alone(histories: list[list[i
         assert [entry.item_id for entry in slate] == [item_id for item_id, _ in best]
         assert [entry.score for entry in slate] == pytest.approx([score for _, score in best], abs=1e-5)
         assert all(entry.fallback is None for entry in slate)
+
+
+def test_lists_are_re_ranked_and_keep_the_models_scores() -> None:
+    scores = {one.item_id: one.score for one in recommender().recommend([["-5", "-1"]], 99)[0]}
+    slates = []
+    for weight in (1.0, 0.0):
+        diversifier = Diversifier(Diversity("mmr", weight), VectorSimilarity.of(MODEL.item_vectors()))
+        diverse = Recommender(
+            MODEL, ITEM_IDS, seen="filter", max_length=MAX_LENGTH, popular=COUNTS, diversifier=diversifier
+        )
+        slates.append(diverse.recommend([["-5", "-1"]], 5)[0])
+        assert {one.item_id: one.score for one in slates[-1]} == pytest.approx(
+            {one.item_id: scores[one.item_id] for one in slates[-1]}
+        )
+    assert [one.item_id for one in slates[0]] == [item_id for item_id, _ in expected([5, 1], 5, filtered=True)]
+    assert [one.item_id for one in slates[0]] != [one.item_id for one in slates[1]]
 
 
 def test_a_masked_head_sees_one_event_less_and_never_recommends_its_mask() -> None:

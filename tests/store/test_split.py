@@ -69,6 +69,18 @@ def test_only_the_drawn_users_give_up_an_event_for_validation(make_store: MakeSt
     assert reasons(targets)["no history"] == []
 
 
+def test_a_refit_trains_on_validation_targets_and_validates_nothing(make_store: MakeStore) -> None:
+    store = make_store(SHORT)
+    split = resolve(LeaveOneOutSettings(refit=True), store)
+    assert train_ends(split, store) == [3, 1, 0, 2]
+    assert one_unit(split, store, "test").position.tolist() == [3, 1, -1, 2]
+    assert split.describe()["refit"] is True
+    with pytest.raises(UnsupportedError, match=r"(?s)data.split.refit: validation targets were trained on.*do: "):
+        one_unit(split, store, "validation")
+    with pytest.raises(ValidationError, match="leave `validation_users` null"):
+        LeaveOneOutSettings(refit=True, validation_users=2)
+
+
 def test_more_validation_users_than_there_are_takes_all_that_can(make_store: MakeStore) -> None:
     store = make_store(SHORT)
     split = resolve(LeaveOneOutSettings(validation_users=2048), store)

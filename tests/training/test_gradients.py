@@ -24,44 +24,47 @@ LOSSES = {
     "full": {"kind": "full_softmax"},
     "sampled": {"kind": "sampled_softmax", "negatives": {"uniform": 8, "in_batch": 8}},
 }
-HEADS = {"next_item": "gpt2", "masked_item": "bert", "slate": "gpt2", "outcome": "gpt2"}
-PLACES = 10  # of a slate
+SIZE = {"layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
 OUTCOMES = {
     "outcomes": {
         "taken": {"kind": "action", "actions": ["cart", "purchase"], "within_hours": 48},
         "dear": {"kind": "value", "least": 30},
     },
 }
+MODELS: dict[str, dict[str, Any]] = {
+    "gpt2": {"backbone": SIZE | {"kind": "gpt2"}},
+    "bert": {"backbone": SIZE | {"kind": "bert"}, "head": {"kind": "masked_item"}},
+    "slate": {"backbone": SIZE | {"kind": "gpt2"}, "head": {"kind": "slate"}},
+    "outcome": {"backbone": SIZE | {"kind": "gpt2"}, "head": {"kind": "outcome"} | OUTCOMES},
+    "hstu": {
+        "backbone": SIZE | {"kind": "hstu", "time_bias": 16},
+        "events": {"action_types": True, "time_gaps": 16},
+    },
+    "gated_transformer": {"backbone": SIZE | {"kind": "gated_transformer"}},
+    "gru": {"backbone": {"kind": "gru", "layers": 2, "width": 16, "dropout": 0.2}},
+}
+PLACES = 10  # of a slate
 # the norm of a tensor's difference, as it is and as a part of the whole gradient's norm
 BOUNDS = {"32-true": 1e-6, "64-true": 1e-12}
 # partitions and events of a step: one slot in stripes, six accumulated on any number of ranks, four that three ranks
 # cut into stripes; at 16 events a step there are fewer rows than stripes
 SIZES = {"stripes": (1, 256), "thin-stripes": (1, 16), "slots": (6, 256), "thin-slots": (4, 16)}
-NAMES = [
-    f"{loss}-{head}-{size}-{p}"
-    for loss in LOSSES
-    for head in HEADS
-    for size in SIZES
-    for p in BOUNDS
-    # what slates and outcomes have of their own is how many targets they count; a thin step may have no outcome
-    if head in ("next_item", "masked_item")
-    or (loss, head, p) == ("sampled", "slate", "64-true")
-    or ((loss, head, p) == ("full", "outcome", "64-true") and "thin" not in size)
-]
+NAMES = [f"{loss}-{m}-{size}-{p}" for loss in LOSSES for m in ("gpt2", "bert") for size in SIZES for p in BOUNDS]
+# what slates and outcomes have of their own is how many targets they count; a thin step may have no outcome
+NAMES += [f"sampled-slate-{size}-64-true" for size in SIZES]
+NAMES += [f"full-outcome-{size}-64-true" for size in SIZES if "thin" not in size]
+NAMES += [f"full-{model}-thin-slots-64-true" for model in ("hstu", "gated_transformer", "gru")]
 
 
 def case(values: dict[str, Any], store: Path, name: str) -> dict[str, Any]:
-    loss, head, *size, bits, _ = name.split("-")
+    loss, model, *size, bits, _ = name.split("-")
     partitions, step_tokens = SIZES["-".join(size)]
     data = {"store": str(store), "partitions": partitions, "step_tokens": step_tokens}
-    backbone = {"kind": HEADS[head], "layers": 1, "heads": 2, "width": 16, "dropout": 0.2}
-    of_head: dict[str, Any] = {"kind": head}
-    if head == "outcome":
-        of_head |= OUTCOMES
+    if model == "outcome":
         data["split"] = {"kind": "temporal"}
-    model = {"items": {"width": 16}, "backbone": backbone, "head": of_head, "loss": LOSSES[loss]}
+    section = {"items": {"width": 16}, "loss": LOSSES[loss]} | MODELS[model]
     trainer = {"max_steps": STEPS, "precision": f"{bits}-true"}
-    return values | {"data": values["data"] | data, "model": model, "trainer": trainer}
+    return values | {"data": values["data"] | data, "model": section, "trainer": trainer}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +100,7 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
     losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
-    n = sum(n_targets(b.targets, values["model"]["head"]["kind"]) for b in slots)
+    n = sum(n_targets(b.targets, values["model"].get("head", {}).get("kind")) for b in slots)
     (torch.stack(losses).sum() / n).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 
@@ -134,7 +137,7 @@ def test_the_cases_are_what_they_are_meant_to_be(recorded: Path) -> None:
     """Slots of unequal length, accumulation on every number of ranks, and ranks without any row."""
 
     def rows(size: str, ranks: int) -> list[list[list[int]]]:
-        name = f"full-next_item-{size}-64-true-{ranks}"
+        name = f"full-gpt2-{size}-64-true-{ranks}"
         return [json.loads((recorded / f"{name}-{rank}.json").read_text()) for rank in range(ranks)]
 
     assert [len(rows("slots", ranks)[0]) for ranks in (1, 2, 3)] == [6 * STEPS, 3 * STEPS, 2 * STEPS]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from seqrec.training import OptimizerSettings
@@ -54,3 +55,20 @@ def test_only_what_is_trained_is_given_to_the_optimizer(kind: str, decoupled: bo
     assert group["decoupled_weight_decay"] is decoupled
     assert group["params"] == [trained]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.5, (0.1, 0.2), 0.3)
+
+
+def test_the_item_table_can_decay_apart() -> None:
+    table, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    settings = OptimizerSettings(weight_decay=0.3, table_weight_decay=0.0)
+    groups = build_optimizer(settings, [table, other], table=table).param_groups
+    assert [(group["params"], group["weight_decay"]) for group in groups] == [([other], 0.3), ([table], 0.0)]
+
+
+def test_adagrad() -> None:
+    settings = OptimizerSettings(kind="adagrad", lr=0.5, weight_decay=0.1)
+    optimizer = build_optimizer(settings, [nn.Parameter(torch.ones(2))])
+    assert type(optimizer) is torch.optim.Adagrad
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.5, 0.1)
+    with pytest.raises(ValidationError, match="`table_updates: rows` is Adam's"):
+        OptimizerSettings(kind="adagrad", table_updates="rows")

@@ -11,7 +11,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from seqrec.evaluation.metrics import Floats, Ints
+from seqrec.evaluation.baselines.interactions import binary
+from seqrec.evaluation.exact import Floats, Ints
 from seqrec.ranking.scorers import ItemLists
 from seqrec.store import Sequences
 
@@ -50,18 +51,18 @@ class ItemKNN:
             neighbours: kept for each item, >= 1; of equally near ones those of smaller index.
             shrinkage: added to the cosine's denominator, >= 0: takes weight from pairs that few users support.
         """
-        parts = [_binary(part.row_of_event(), part.items, len(part), n_items) for part in sequences]
+        parts = [binary(part.row_of_event(), part.items, len(part), n_items) for part in sequences]
         none = sparse.csr_array((0, n_items), dtype=np.float32)  # vstack refuses an empty list
         users = sparse.vstack([none, *parts], "csr")
         norms = np.sqrt(users.sum(axis=0, dtype=np.float64))
         columns = [_nearest(users, norms, start, stop, neighbours, shrinkage) for start, stop in _chunks(users)]
         return cls(sparse.hstack(columns, "csc"))
 
-    def scorer(self, histories: ItemLists) -> ItemKNNScorer:
-        """Scores for the users of ``histories``, which may be empty."""
+    def scorer(self, histories: ItemLists, rows: Ints) -> ItemKNNScorer:
+        """As `Baseline` says."""
         offsets, items = histories.offsets.cpu().numpy(), histories.items.cpu().numpy()
-        rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        return ItemKNNScorer(_binary(rows, items, len(offsets) - 1, self.similarity.shape[0]), self.similarity)
+        users = np.repeat(np.arange(len(rows)), np.diff(offsets))
+        return ItemKNNScorer(binary(users, items, len(rows), self.similarity.shape[0]), self.similarity)
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,6 @@ class ItemKNNScorer:
         """Float32 (stop - start, B) on the CPU, as `Scorer` says."""
         # a sparse product adds along the history's items in order, so no score depends on the block
         return torch.from_numpy((self.histories @ self.similarity[:, start:stop]).toarray(order="F").T)
-
-
-def _binary(rows: Ints, items: np.ndarray, n_users: int, n_items: int) -> sparse.csr_array:
-    """float32 (users, N), 1 where a user has an event of an item, however many."""
-    matrix = sparse.csr_array((np.ones(len(rows), np.float32), (rows, items - 1)), shape=(n_users, n_items))
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix
 
 
 def _chunks(users: sparse.csr_array) -> Iterator[tuple[int, int]]:

@@ -78,7 +78,7 @@ def build_loss(settings: FullSoftmaxSettings | SampledLossSettings | CustomSetti
                 )
             return loss
         case FullSoftmaxSettings():
-            return FullSoftmax()
+            return FullSoftmax(settings.label_smoothing)
         case GBceSettings():
             return GBce(settings.negatives, settings.calibration)
         case BceSettings():

@@ -37,6 +37,9 @@ class FullSoftmaxSettings(Settings):
     """Cross-entropy over every item."""
 
     kind: Literal["full_softmax"] = "full_softmax"
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each target that is spread evenly over the catalogue."
+    )
 
 
 class _SampledSettings(Settings):

@@ -30,7 +30,7 @@ def rank_over_shards(model: SequenceModel, batch: EvaluationBatch, *, k: int) ->
     table = model.items
     assert isinstance(table, ShardedItemTable)
     assert batch.targets is not None
-    shard, n_users = table.shard, len(batch.rows)
+    shard, n_users, item_vectors = table.shard, len(batch.rows), model.item_vectors()
     counts = gather_over_ranks(torch.tensor([n_users], device=batch.rows.device))
     vectors = gather_ragged(_user_vectors(model, batch), counts)
     targets, seen = gather_ragged(batch.targets, counts), _gather_lists(batch, counts)
@@ -39,7 +39,7 @@ def rank_over_shards(model: SequenceModel, batch: EvaluationBatch, *, k: int) ->
         count
     ) in counts.tolist():  # by batch, as one process would rank them: last bits depend on the shape of a product
         some = slice(start, start + count)
-        scorer = DotScorer(vectors[some], table.weight)
+        scorer = DotScorer(vectors[some], item_vectors)
         lists = None if seen is None else seen.of_users(some.start, some.stop)
         parts.append(rank_part(scorer, k=k, targets=targets[some], seen=lists, first=shard.first))
         start += count

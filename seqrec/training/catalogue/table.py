@@ -33,6 +33,7 @@ class ShardedItemTable(ItemTable):
         self.n_items = shard.n_items
         self.weight = nn.Parameter(rows, requires_grad=made.weight.requires_grad)
         self.mask = made.mask
+        self.attributes = None
         self.row_gradients = made.row_gradients
         self.shard = shard
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.checkpoint.state_dict import (
@@ -40,11 +41,15 @@ class Fsdp2Strategy(ModelParallelStrategy):
 
     Args:
         offload: keep shards and optimizer states in the host's memory.
+
+    Attributes:
+        saving_group: in which ranks meet while they save, all of them; None for training's own.
     """
 
     def __init__(self, *, offload: bool = False):
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=True)
         self._offload = offload
+        self.saving_group: dist.ProcessGroup | None = None
 
     def setup_environment(self) -> None:
         """Without it Lightning would take the devices of a node for tensor parallelism."""
@@ -63,6 +68,22 @@ class Fsdp2Strategy(ModelParallelStrategy):
         fully_shard(model, mesh=mesh, offload_policy=offload)
         for method in ("training_loss", "user_vectors"):
             register_fsdp_forward_method(model, method)
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
+        """Lightning's form; its own ranks meet in training's process group, also from another thread than training's.
+
+        Args:
+            checkpoint: what Lightning saves; emptied of what goes into shards.
+            filepath: the folder, the same on all ranks.
+            storage_options: none.
+        """
+        path = Path(filepath)
+        path.mkdir(parents=True, exist_ok=True)
+        optimizers = enumerate(checkpoint.pop("optimizer_states", []))
+        shards = {"state_dict": checkpoint.pop("state_dict"), **{f"optimizer_{i}": state for i, state in optimizers}}
+        dcp.save(shards, checkpoint_id=path, process_group=self.saving_group)  # type: ignore[attr-defined]
+        if self.is_global_zero:
+            torch.save(checkpoint, path / SHARDED_META)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Lightning's asks for every weight of the model, but frozen ones of a pretrained source are not saved."""

@@ -69,6 +69,13 @@ REFUSALS = (
         "set it to `all`, or train under `ddp`",
     ),
     Refusal(
+        _SHARDED,
+        "model.backbone.quantize",
+        None,
+        "shards would cut through packed weights and their scales",
+        "train under `ddp`, where a rank holds the small frozen backbone whole",
+    ),
+    Refusal(
         ("catalogue_parallel",),
         "trainer.precision",
         "16-mixed",
@@ -91,10 +98,38 @@ REFUSALS = (
     ),
     Refusal(
         ("catalogue_parallel",),
+        "model.items.attributes",
+        None,
+        "an item's vector would be made of rows of two tables, and ranks exchange those of one",
+        "leave it empty, or train under `ddp`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
+        "model.loss.label_smoothing",
+        None,
+        "its loss over shards has no term for the mean over all items",
+        "set it to 0, or train under `ddp`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
         "data.length_buckets",
         None,
         "ranks exchange rows of the table for the batch as it is, and rows that only fill up were never tried there",
         "leave it null, or train under `ddp`",
+    ),
+    Refusal(
+        (*_SHARDED, "catalogue_parallel"),
+        "model.items.kind",
+        "semantic_ids",
+        "lists take as many passes as an id has codes, in which ranks that share weights would have to meet",
+        "train under `ddp`: a model without a table of items is small",
+    ),
+    Refusal(
+        _ZERO,
+        "selection.save_in_background",
+        "true",
+        "DeepSpeed writes its own files, and its ranks meet in training's process group meanwhile",
+        "leave it false, or train under `fsdp2`",
     ),
     Refusal(
         ("fsdp2", "zero_3", "catalogue_parallel"),

@@ -63,13 +63,13 @@ def test_equals_the_dense_formula_in_any_chunks(monkeypatch, neighbours, shrinka
     similarity = dense(lists, 25, neighbours, shrinkage)
     assert knn.similarity.toarray() == pytest.approx(similarity, abs=1e-7)
     histories = [[3, 7, 3], [], [25, 24], [1, 2, 3, 4]]
-    scores = knn.scorer(item_lists(histories))(0, 25).T.numpy()
+    scores = knn.scorer(item_lists(histories), np.arange(4))(0, 25).T.numpy()
     expected = [similarity[np.unique(items).astype(int) - 1].sum(axis=0) for items in histories]
     assert scores == pytest.approx(np.array(expected), abs=1e-6)
 
 
 def test_scores_do_not_depend_on_the_block():
-    scorer = ItemKNN.fit([sequences(some_lists())], 25).scorer(item_lists([[3, 7, 9, 11], [1, 20]]))
+    scorer = ItemKNN.fit([sequences(some_lists())], 25).scorer(item_lists([[3, 7, 9, 11], [1, 20]]), np.arange(2))
     blocks = torch.cat([scorer(0, 1), scorer(1, 8), scorer(8, 25)])
     assert scorer.n_users == 2
     assert scorer.n_items == 25
@@ -79,11 +79,12 @@ def test_scores_do_not_depend_on_the_block():
 
 def test_items_without_events_score_zero_and_tie_against_the_target():
     knn = ItemKNN.fit([sequences([[1, 2]])], 5)
-    ranked = rank(knn.scorer(item_lists([[1], []])), k=4, targets=torch.tensor([5, 5]), seen=item_lists([[1], []]))
+    scorer = knn.scorer(item_lists([[1], []]), np.arange(2))
+    ranked = rank(scorer, k=4, targets=torch.tensor([5, 5]), seen=item_lists([[1], []]))
     assert ranked.target_rank.tolist() == [3, 4]
     assert ranked.top_items.tolist() == [[2, 3, 4, 5], [1, 2, 3, 4]]
 
 
 def test_a_log_without_events_gives_zeros():
-    assert not ItemKNN.fit([sequences([[], []])], 3).scorer(item_lists([[1, 2]]))(0, 3).any()
-    assert not ItemKNN.fit([], 3).scorer(item_lists([[1]]))(0, 3).any()
+    assert not ItemKNN.fit([sequences([[], []])], 3).scorer(item_lists([[1, 2]]), np.arange(1))(0, 3).any()
+    assert not ItemKNN.fit([], 3).scorer(item_lists([[1]]), np.arange(1))(0, 3).any()

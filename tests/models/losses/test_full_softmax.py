@@ -291,3 +291,17 @@ def test_repeats_bit_for_bit() -> None:
 
 def test_recipes_name_it() -> None:
     assert isinstance(build_loss(FullSoftmaxSettings()), FullSoftmax)
+
+
+def test_label_smoothing_is_that_of_torch() -> None:
+    hidden, targets, table = make()
+    found = build_loss(FullSoftmaxSettings(label_smoothing=0.2))(hidden, targets, table)
+    expected = F.cross_entropy(hidden @ table.T, targets - 1, reduction="sum", label_smoothing=0.2)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    pairs = [torch.autograd.grad(loss, (hidden, table)) for loss in (found, expected)]
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    ignored = torch.where(torch.arange(T) < 3, targets, 0)
+    torch.testing.assert_close(
+        FullSoftmax(0.2)(hidden, ignored, table), FullSoftmax(0.2)(hidden[:3], targets[:3], table)
+    )

@@ -1,7 +1,7 @@
 """Trains cases on one process and on two: on_ranks.py FOLDER.
 
 FOLDER holds cases.json. A case is the values of a `recipe`, whose `trainer.devices` says where it is trained; `resume`
-and `save` name checkpoints in the folder, `float64` trains in double precision whatever the strategy says of it. Each
+names a checkpoint in the folder, `float64` trains in double precision whatever the strategy says of it. Each
 leaves CASE.json there, with the exact loss of each step, and CASE.pt, with the gradients of the last one as the
 optimizer had them, clipped; where the strategy has them as such.
 
@@ -52,8 +52,6 @@ def train(name: str, case: dict[str, Any], folder: Path) -> Recorder:
     if case.get("float64"):
         module.double()
     trainer.fit(module, data, ckpt_path=str(folder / case["resume"]) if "resume" in case else None)
-    if "save" in case:
-        trainer.save_checkpoint(folder / case["save"])
     return recorder
 
 

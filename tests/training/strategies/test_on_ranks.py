@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from seqrec.training.strategies import family_of, refusals
+
+BACKGROUND = {"selection.save_in_background": "true"}
 STEPS = 12
 CUT = 5
 SHARDED = ("fsdp2", "fsdp2_offload", "deepspeed_stage_1", "deepspeed_stage_2", "zero3.json", "catalogue_parallel")
@@ -62,8 +65,11 @@ def cases(store: Path, folder: Path) -> dict[str, dict[str, Any]]:
                 made[f"{name}-{kind}"] = {"recipe": recipe(store, kind, strategy)}
                 continue
             cut = recipe(store, kind, strategy, max_steps=CUT)
-            made[f"{name}-cut"] = {"recipe": cut, "save": f"{name}.ckpt"}
-            made[f"{name}-full"] = {"recipe": recipe(store, kind, strategy), "resume": f"{name}.ckpt"}
+            if not refusals(family_of(strategy), BACKGROUND):
+                cut["selection"] = {"save_every_steps": 2, "save_in_background": True}
+            made[f"{name}-cut"] = {"recipe": cut}
+            saved = f"runs/{name}-cut/checkpoints/step-{CUT}/state"
+            made[f"{name}-full"] = {"recipe": recipe(store, kind, strategy), "resume": saved}
     for name, strategy, devices in (("one", "auto", 1), ("fsdp2", "fsdp2", 2)):
         options = {"devices": devices, "max_steps": 2, "gradient_clip_val": 1e-3, "limit_val_batches": 0}
         made[f"{name}-float64"] = {"recipe": recipe(store, "full", strategy, **options), "float64": True}

@@ -14,10 +14,18 @@ STRATEGY_OF = {family: name for name, family in reversed(FAMILIES.items())}
 ADALORA = {"kind": "adalora", "initial_rank": 4, "target_rank": 2}
 SETTINGS: dict[str, list[str]] = {
     "model.adapter.kind": [f"model.adapter={ADALORA}", "selection.patience=null"],
+    "model.items.kind": ["model.items.codes=none"],
+    "model.backbone.quantize": ["model.backbone={kind: pretrained, source: none}"],
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
     "model.head.kind: outcome": ["model.head={outcomes: {liked: {kind: value, least: 4}}}"],
+    "model.loss.label_smoothing": ["model.loss.kind=full_softmax"],
 }
-VALUES = {"data.length_buckets": "[5, 20]"}  # of fields that any value is refused of; 0.9 for the others
+# of fields that any value is refused of; 0.9 for the others
+VALUES = {
+    "data.length_buckets": "[5, 20]",
+    "model.backbone.quantize": "nf4",
+    "model.items.attributes": "[category]",
+}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""Validation metrics of a recipe under many settings, several trained side by side.
+
+    SEQREC_DATA=… python benchmarks/search.py recipes/amazon-beauty-ids.yaml settings.yaml --processes 16
+
+`settings.yaml` maps a name to overrides, as `wide: [model.items.width=256, model.backbone.width=256]`. Small models
+leave most of a GPU idle, so that sixteen processes take twice as long as one. Test targets are never looked at. Writes
+benchmarks/results/search-RECIPE.json, best first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from harness import write_result
+
+from seqrec.recipe import Recipe, fit, load_recipe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs/search"))
+    arguments = parser.parse_args()
+    tried: dict[str, list[str]] = yaml.safe_load(arguments.settings.read_text())
+    # all are read before the first is trained, so that a mistake in the last one shows at once
+    recipes = {
+        name: load_recipe(arguments.recipe, [*overrides, f"name=search-{number}"])
+        for number, (name, overrides) in enumerate(tried.items())
+    }
+    rows = []
+    with multiprocessing.get_context("spawn").Pool(arguments.processes, torch.set_num_threads, [1]) as pool:
+        for row in pool.imap_unordered(partial(train, runs=arguments.runs), recipes.items(), chunksize=1):
+            print(row, flush=True)
+            rows.append(row)
+    rows.sort(key=lambda row: -row["val ndcg@10"])
+    figures = {"base": arguments.recipe.stem, "seed": next(iter(recipes.values())).seed, "rows": rows}
+    print(write_result(f"search-{arguments.recipe.stem}", figures))
+
+
+def train(named: tuple[str, Recipe], runs: Path) -> dict[str, Any]:
+    """The best validation of one setting; what it has trained is thrown away."""
+    name, recipe = named
+    run = fit(recipe, runs=runs, fresh=True)
+    assert run.result is not None
+    shutil.rmtree(run.folder)
+    return {
+        "changes": name,
+        "epochs": run.result["epochs"],
+        "val ndcg@10": round(run.result["best"]["val/ndcg@10"], 5),
+        "seconds": run.result["seconds_since_start"],
+    }
+
+
+if __name__ == "__main__":
+    main()

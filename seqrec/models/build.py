@@ -1,0 +1,232 @@
+"""What a recipe says of the model, and the model that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
+from typing import Annotated
+
+import torch
+from peft import PeftModel
+from pydantic import Discriminator, Field, Tag
+from transformers import PreTrainedModel
+
+from seqrec.errors import TokenizerError, UnsupportedError
+from seqrec.event_columns import ColumnName
+from seqrec.models.adapters import AdapterSettings, attach
+from seqrec.models.architectures import NetworkSettings
+from seqrec.models.backbones import Backbone
+from seqrec.models.events import EventEmbedding, EventSettings
+from seqrec.models.heads import HeadSettings, NextItemSettings, SemanticIdSettings, Slate, build_head
+from seqrec.models.items import IdItemsSettings, ItemAttributes, ItemTable
+from seqrec.models.losses import FullSoftmax, FullSoftmaxSettings, LossSettings, build_loss
+from seqrec.models.model import SequenceModel
+from seqrec.models.outcome import OutcomeModel
+from seqrec.models.ranking_model import RankingModel
+from seqrec.models.scores import CosineScoresSettings, DotScoresSettings, ScoresSettings
+from seqrec.models.semantic import CodeTable, SemanticIdModel, SemanticIds, SemanticItemsSettings
+from seqrec.models.semantic.model import tokens
+from seqrec.models.slate import SlateModel
+from seqrec.models.slate_settings import SlateSettings
+from seqrec.models.smoothed_gpt2 import SmoothedGpt2Config
+from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
+from seqrec.outcomes import OutcomeSettings
+from seqrec.settings import Settings, tag_of_kind
+
+ItemsSettings = Annotated[
+    Annotated[IdItemsSettings, Tag("ids")] | Annotated[SemanticItemsSettings, Tag("semantic_ids")],
+    Discriminator(lambda value: tag_of_kind(value) or "ids"),
+]
+
+
+class ModelSettings(Settings):
+    """The `model` section of a recipe."""
+
+    items: ItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
+    events: EventSettings = Field(
+        default_factory=EventSettings, description="What of an event is added to the vector of its item."
+    )
+    backbone: BackboneSettings = Field(description="The sequence model.")
+    adapter: AdapterSettings | None = Field(
+        default=None, description="PEFT adapter around the backbone; null trains the backbone itself, or nothing of it."
+    )
+    head: HeadSettings = Field(default_factory=NextItemSettings, description="What is predicted.")
+    scores: ScoresSettings = Field(
+        default_factory=DotScoresSettings, description="How the backbone's vector and an item's make a score."
+    )
+    loss: LossSettings = Field(default_factory=FullSoftmaxSettings, description="Loss over the catalogue.")
+
+    @property
+    def columns(self) -> dict[ColumnName, str]:
+        """What is asked of events beside their items, each with the recipe field that asks for it."""
+        of_head: dict[ColumnName, str] = dict.fromkeys(build_head(self.head).columns, "model.head")
+        of_backbone = self.backbone.columns if isinstance(self.backbone, NetworkSettings) else {}
+        return of_head | of_backbone | self.events.columns
+
+
+def build_model(
+    settings: ModelSettings,
+    *,
+    n_items: int,
+    max_length: int,
+    total_steps: int,
+    actions: Sequence[str] = (),
+    attributes: ItemAttributes | None = None,
+    table_rows: slice | None = None,
+) -> RankingModel:
+    """The model that a recipe describes, with fresh weights where they are not pretrained.
+
+    Args:
+        settings: the `model` section.
+        n_items: catalogue size N.
+        max_length: positions that the longest input takes.
+        total_steps: optimizer steps of the whole training, for adapters with a schedule.
+        actions: names of the store's action types, in the order of their codes.
+        attributes: what the catalogue says of items, where the settings ask for some of it.
+        table_rows: rows of the item table to make, where others are to lie elsewhere; None for all.
+    Raises:
+        UnsupportedError: the head and the backbone see in different directions, or parts do not go together.
+        TokenizerError: there are no semantic ids of this catalogue.
+        BackboneError, AdapterError, RecipeError: a part cannot be built.
+    """
+    check_parts(settings)
+    head = build_head(settings.head)
+    ids = None
+    if isinstance(settings.items, SemanticItemsSettings):
+        ids = SemanticIds.read(settings.items.codes)
+        if len(ids.codes) != n_items:
+            raise TokenizerError(
+                f"there are {len(ids.codes):,} semantic ids for {n_items:,} items",
+                where=settings.items.codes,
+                do="make them for this store with `seqrec tokenize RECIPE`",
+            )
+        max_length = int(tokens(torch.tensor(max_length), ids.codes.shape[1]))
+    base = load_backbone(settings.backbone, positions=max_length)
+    adapter = settings.adapter
+    backbone = Backbone(
+        base,
+        None if adapter is None else partial(attach, settings=adapter, total_steps=total_steps),
+        pretrained=isinstance(settings.backbone, PretrainedBackboneSettings),
+        compiled=settings.backbone.compile,
+    )
+    if head.causal != backbone.causal:
+        raise UnsupportedError(
+            f"head `{settings.head.kind}` needs a {'causal' if head.causal else 'bidirectional'} backbone, "
+            f"`{settings.backbone.kind}` ({backbone.config.model_type}) is not",
+            where="model.head",
+            do=f"set `model.head.kind: {'next_item' if backbone.causal else 'masked_item'}`",
+        )
+    return assemble(
+        settings,
+        backbone,
+        n_items=n_items,
+        n_actions=len(actions),
+        attributes=attributes,
+        table_rows=table_rows,
+        ids=ids,
+    )
+
+
+def assemble(
+    settings: ModelSettings,
+    backbone: Backbone,
+    *,
+    n_items: int,
+    n_actions: int,
+    attributes: ItemAttributes | None = None,
+    table_rows: slice | None = None,
+    ids: SemanticIds | None = None,
+) -> RankingModel:
+    """The model around a backbone that is there, with fresh weights in all else.
+
+    Args:
+        settings, n_items, attributes, table_rows: as in `build_model`.
+        backbone: the sequence model.
+        n_actions: action types of the store.
+        ids: semantic ids, where the recipe names items by them.
+    """
+    head, loss = build_head(settings.head), build_loss(settings.loss)
+    if isinstance(settings.items, SemanticItemsSettings):
+        assert ids is not None
+        assert isinstance(settings.head, SemanticIdSettings)
+        assert isinstance(loss, FullSoftmax)
+        return SemanticIdModel(CodeTable(ids, settings.items), backbone, settings.head, loss)
+    items = ItemTable(n_items, settings.items, with_mask=head.with_mask, attributes=attributes, rows=table_rows)
+    events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
+    if isinstance(settings.head, SlateSettings):
+        return SlateModel(items, backbone, Slate(settings.head), loss, events, settings.head)
+    if isinstance(settings.head, OutcomeSettings):
+        return OutcomeModel(items, backbone, head, events, settings.head)
+    temperature = settings.scores.temperature if isinstance(settings.scores, CosineScoresSettings) else None
+    return SequenceModel(items, backbone, head, loss, events, temperature=temperature)
+
+
+def check_parts(settings: ModelSettings) -> None:
+    """Refuses parts that do not go together, before anything is loaded.
+
+    Raises:
+        UnsupportedError: which, and the way out.
+    """
+    head, kind = settings.head, settings.head.kind
+    if isinstance(settings.items, SemanticItemsSettings) != isinstance(head, SemanticIdSettings):
+        raise UnsupportedError(
+            f"head `{kind}` does not go with items `{settings.items.kind}`",
+            where="model.head.kind",
+            do="set `model.items.kind: semantic_ids` and `model.head.kind: semantic_id` together",
+        )
+    own_scores = isinstance(head, SemanticIdSettings | SlateSettings | OutcomeSettings)
+    if own_scores and not isinstance(settings.scores, DotScoresSettings):
+        raise UnsupportedError(
+            f"the head `{kind}` scores in its own way",
+            where=f"model.scores.kind: {settings.scores.kind}",
+            do="leave `model.scores` out",
+        )
+    own_loss: dict[type[Settings], str] = {
+        SemanticIdSettings: "has codes to tell apart, few enough for all of them",
+        OutcomeSettings: "has a binary cross-entropy of its own",
+    }
+    if type(head) in own_loss and not isinstance(settings.loss, FullSoftmaxSettings):
+        raise UnsupportedError(
+            f"the head `{kind}` {own_loss[type(head)]}",
+            where=f"model.loss.kind: {settings.loss.kind}",
+            do="leave `model.loss` out",
+        )
+    if isinstance(head, SemanticIdSettings):
+        _check_search(settings)
+
+
+def _check_search(settings: ModelSettings) -> None:
+    """Sees that a beam search over semantic ids can go on from what the backbone has read."""
+    backbone = settings.backbone
+    if settings.events.columns:
+        raise UnsupportedError(
+            "codes stand for items, and nothing is added to them of an event",
+            where=next(iter(settings.events.columns.values())),
+            do="leave `model.events` out",
+        )
+    if isinstance(backbone, NetworkSettings) or backbone.kind == SmoothedGpt2Config.model_type:
+        raise UnsupportedError(
+            "a search goes on from keys and values that were kept, and seqrec's own backbones keep none",
+            where=f"model.backbone.kind: {backbone.kind}",
+            do="set it to `gpt2` or `llama`",
+        )
+    if backbone.attn_implementation not in ("sdpa", "eager"):
+        raise UnsupportedError(
+            "a search masks what each beam may see, which this implementation does not take",
+            where=f"model.backbone.attn_implementation: {backbone.attn_implementation}",
+            do="set it to `sdpa`",
+        )
+
+
+def merged(model: RankingModel) -> PreTrainedModel:
+    """A copy of the backbone, in evaluation mode, with its adapter merged into the weights.
+
+    The model itself stays as it is.
+
+    Raises:
+        ValueError: merged weights are not finite.
+    """
+    backbone = deepcopy(model.backbone.model)
+    base: PreTrainedModel = backbone.merge_and_unload(safe_merge=True) if isinstance(backbone, PeftModel) else backbone
+    return base.eval()

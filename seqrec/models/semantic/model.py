@@ -1,0 +1,205 @@
+"""A causal backbone that reads and generates semantic ids, code by code."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from seqrec.errors import MetricError
+from seqrec.event_columns import NO_COLUMNS, EventColumns
+from seqrec.models.backbones import Backbone
+from seqrec.models.heads import SemanticIdSettings
+from seqrec.models.items import PAD
+from seqrec.models.losses import FullSoftmax, Loss, Negatives
+from seqrec.models.ranking_model import RankingModel
+from seqrec.models.semantic.search import Beams, BeamSearch
+from seqrec.models.semantic.table import CodeTable
+from seqrec.ranking import ItemLists, Ranked
+
+USERS = 256  # searched at once
+CPU_TOKENS = 4096  # of their histories on the CPU, so that activations stay within the cache
+
+
+class SemanticIdModel(RankingModel):
+    """Generates the id of the next item: each code after those of the history, and those before it in the id.
+
+    Further letters in shapes: m codes an id, C codes of a level, W beams, D width.
+
+    Args:
+        items: code vectors, also the output tables.
+        backbone: causal, over ``tokens(max_length, m)`` positions.
+        settings: of the head.
+        loss: says that no negatives are drawn; the cross-entropy is over the codes of each level.
+
+    Source: TIGER, Rajput et al. 2023, arXiv:2305.05065, with one causal decoder in place of encoder and decoder.
+    """
+
+    items: CodeTable
+
+    def __init__(self, items: CodeTable, backbone: Backbone, settings: SemanticIdSettings, loss: FullSoftmax):
+        super().__init__()
+        self.items = items
+        self.backbone = backbone
+        self.loss: Loss = loss
+        self.list_limit = settings.beams
+        self._label_smoothing = settings.label_smoothing
+        same = items.width == backbone.width
+        self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
+        self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
+
+    def training_loss(
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        events: EventColumns = NO_COLUMNS,
+        negatives: Negatives | None = None,
+        dropout_keys: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """As `RankingModel` says, where targets are the next inputs; the loss of an item is the sum over its codes."""
+        self.backbone.dropout_keys.rows = dropout_keys
+        last = lengths.unsqueeze(1)
+        items = F.pad(inputs, (0, 1), value=PAD).scatter(1, last, targets.gather(1, last - 1))
+        vectors = self.items(items)[:, :-1]  # nothing follows the last code
+        hidden = self.project_out(self.backbone(self.project_in(vectors), tokens(lengths, self.items.levels)))
+        # from the last code of item i on, positions predict the codes of item i + 1
+        hidden = hidden[:, self.items.levels - 1 :].unflatten(1, (-1, self.items.levels)).flatten(0, 1)
+        wanted = targets.flatten()
+        if places is None:
+            (places,) = torch.where(wanted != PAD)
+        hidden, wanted = hidden.index_select(0, places), wanted.index_select(0, places)
+        codes = self.items.codes[(wanted - 1).clamp(min=0)].where(wanted.unsqueeze(1) != PAD, _IGNORED)
+        losses = [
+            F.cross_entropy(
+                (hidden[:, level] @ self.items.level(level).T).float(),
+                codes[:, level],
+                ignore_index=_IGNORED,
+                label_smoothing=self._label_smoothing,
+                reduction="sum",
+            )
+            for level in range(self.items.levels)
+        ]
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def rank(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        events: EventColumns = NO_COLUMNS,
+        *,
+        k: int,
+        users: int | None = None,
+        targets: Tensor | None = None,
+        seen: ItemLists | None = None,
+        in_parts: bool = True,
+    ) -> Ranked:
+        """Lists by beam search, as `RankingModel` says; scores are log-probabilities of ids.
+
+        A target is ranked where it stands in its list; ties count against it.
+        """
+        users = len(items) if users is None else users
+        most = min(USERS, max(1, CPU_TOKENS // items.shape[1])) if items.device.type == "cpu" else USERS
+        step = most if in_parts else max(1, len(items))
+        found = []
+        for start in range(0, len(items), step):
+            stop = min(start + step, len(items))
+            own = slice(start, min(stop, users))
+            hidden = None if seen is None else _hidden(seen, own, None if targets is None else targets[own], stop)
+            rows = items[start:stop]
+            if in_parts:
+                rows = rows[:, : int(lengths[start:stop].max())]
+            found.append(self._search(rows, lengths[start:stop], hidden))
+        widest = max(list_items.shape[1] for list_items, _ in found)
+        top_items = torch.cat([F.pad(one, (0, widest - one.shape[1])) for one, _ in found])[:users]
+        scores = [F.pad(one, (0, widest - one.shape[1]), value=-torch.inf) for _, one in found]
+        return _ranked(top_items, torch.cat(scores)[:users], targets, k)
+
+    def _search(self, items: Tensor, lengths: Tensor, hidden: ItemLists | None) -> tuple[Tensor, Tensor]:
+        assert self.list_limit is not None
+        decoder = Decoder(self, items, lengths)
+        found, scores = BeamSearch(self.items.trie, beams=self.list_limit, hidden=hidden).run(
+            len(items), decoder.log_probs
+        )
+        if scores.isnan().any():
+            raise MetricError(
+                f"{int(scores.isnan().sum()):,} of {scores.numel():,} scores are NaN",
+                where=f"lists of {len(items)} users",
+                do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
+            )
+        return found, scores
+
+    def max_history(self, max_length: int) -> int:
+        """All positions: those of the target's codes are beside them."""
+        return max_length
+
+
+_IGNORED = -100
+
+
+def tokens(length: Tensor, levels: int) -> Tensor:
+    """Positions that a backbone takes for histories of some lengths, and a target whose last code is not read."""
+    return (length + 1) * levels - 1
+
+
+class Decoder:
+    """Log-probabilities of codes, level by level.
+
+    A history is read once and all beams of a user look at it: they lie behind it in one row, each position seeing the
+    history and the beam's own codes. So keys and values are neither copied for a beam nor put into another order.
+    """
+
+    def __init__(self, model: SemanticIdModel, items: Tensor, lengths: Tensor):
+        self._model = model
+        self._items = items
+        self._lengths = lengths * model.items.levels
+        self._cache = DynamicCache(config=model.backbone.config)
+
+    def log_probs(self, level: int, beams: Beams) -> Tensor:
+        """float32 (B, W, C) after the beams of the level before."""
+        model = self._model
+        if level == 0:
+            vectors = model.items(self._items)
+            hidden = model.backbone(model.project_in(vectors), self._lengths, cache=self._cache)
+            row = torch.arange(len(hidden), device=hidden.device)
+            hidden = hidden[row, self._lengths - 1].unsqueeze(1)
+            place = torch.arange(vectors.shape[1], device=hidden.device)
+            self._history = place < self._lengths.unsqueeze(1)  # (B, L * m)
+            self._own = self._history.new_zeros(len(hidden), 1, 0)  # (B, W, beams of all levels before)
+        else:
+            n_beams = beams.codes.shape[1]
+            own = self._own.gather(1, beams.parents.unsqueeze(2).expand(-1, -1, self._own.shape[2]))
+            itself = torch.eye(n_beams, dtype=torch.bool, device=own.device).expand(len(own), -1, -1)
+            self._own = torch.cat([own, itself], dim=2)
+            mask = torch.cat([self._history.unsqueeze(1).expand(-1, n_beams, -1), self._own], dim=2)
+            positions = (self._lengths + level - 1).unsqueeze(1).expand(-1, n_beams)
+            vectors = model.project_in(model.items.vectors(beams.codes, level - 1))
+            hidden = model.backbone.step(vectors, positions, mask, self._cache)
+        logits = model.project_out(hidden) @ model.items.level(level).T
+        log_probs: Tensor = logits.float().log_softmax(-1)
+        return log_probs
+
+
+def _hidden(seen: ItemLists, users: slice, targets: Tensor | None, stop: int) -> ItemLists:
+    """What the users of a part may not be given: what they have seen, targets excepted; none for rows that fill up."""
+    lists = seen.of_users(users.start, max(users.start, users.stop))
+    rows, items = lists.rows(), lists.items
+    if targets is not None:
+        kept = items != targets[rows]
+        rows, items = rows[kept], items[kept]
+    counts = torch.bincount(rows, minlength=stop - users.start)
+    return ItemLists(F.pad(counts.cumsum(0), (1, 0)), items)
+
+
+def _ranked(items: Tensor, scores: Tensor, targets: Tensor | None, k: int) -> Ranked:
+    ranks = None
+    if targets is not None:
+        hit = items == targets.unsqueeze(1)
+        own = scores.masked_fill(~hit, -torch.inf).amax(1, keepdim=True)
+        ranks = ((scores >= own).sum(1) - 1).where(hit.any(1), k).clamp(max=k)
+    missing = max(0, k - items.shape[1])
+    items, scores = F.pad(items, (0, missing)), F.pad(scores, (0, missing), value=-torch.inf)
+    return Ranked(ranks, items[:, :k], scores[:, :k])

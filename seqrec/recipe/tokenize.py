@@ -1,0 +1,119 @@
+"""Semantic ids from a recipe: the verb `tokenize`, and what `fit` does where ids are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from seqrec.errors import RecipeError, TokenizerError
+from seqrec.models import SemanticItemsSettings, SequenceModel
+from seqrec.recipe.build import build_data
+from seqrec.recipe.ids import CATALOGUE, TRAINED_ON, trained_on
+from seqrec.recipe.processes import is_first_process
+from seqrec.recipe.schema import Recipe
+from seqrec.recipe.stores import ensure_store, wait_until
+from seqrec.stream import SequenceDataModule
+from seqrec.tokenize import (
+    REPORT_FILE,
+    CoOccurrenceVectorSettings,
+    TextVectorSettings,
+    Tokenizer,
+    TokenizerReport,
+    VectorSettings,
+    co_occurrence_vectors,
+    digest,
+    item_texts,
+    text_vectors,
+)
+from seqrec.versions import versions
+
+
+def tokenize(recipe: Recipe, *, fresh: bool = False) -> TokenizerReport:
+    """Makes the semantic ids of a recipe's store, into the folder that its model names.
+
+    Args:
+        recipe: with a `tokenizer` section, and `model.items.kind: semantic_ids`.
+        fresh: throws away the ids that are there.
+    Raises:
+        RecipeError: the recipe does not say how, or where to.
+        TokenizerError: there are ids already, or too few for the items.
+        StoreError, BackboneError, RunError: what vectors are made from cannot be read.
+    """
+    folder = _folder(recipe)
+    if recipe.tokenizer is None:
+        raise RecipeError(
+            "the recipe does not say how to make semantic ids",
+            where="tokenizer",
+            do="add a `tokenizer` section with `vectors`",
+        )
+    if folder.exists() and not fresh:
+        raise TokenizerError(
+            "there are semantic ids already",
+            where=str(folder),
+            do="keep them, or make others with `--fresh`: runs that were trained on these can then not be opened",
+        )
+    ensure_store(recipe)
+    data = build_data(recipe)
+    settings = recipe.tokenizer
+    blocks = [_vectors(one, data) for one in settings.vectors]
+    weights = [one.weight for one in settings.vectors]
+    tokenizer, report = Tokenizer.train(blocks, settings.quantizer, weights=weights, seed=recipe.seed)
+    only_text = all(isinstance(one, TextVectorSettings) for one in settings.vectors)
+    facts = {
+        CATALOGUE: data.store.catalogue.fingerprint,
+        TRAINED_ON: None if only_text else trained_on(data),
+        "store": data.store.manifest.fingerprint,
+        "split": data.split.describe(),
+        "seed": recipe.seed,
+        "tokenizer": settings.model_dump(mode="json"),
+        "vectors": [digest(block) for block in blocks],
+        "report": report.to_dict(),
+        "versions": versions(),
+    }
+    tokenizer.save(folder, facts, replace=fresh)
+    return report
+
+
+def ensure_ids(recipe: Recipe) -> None:
+    """Makes the semantic ids that a recipe's model needs, where they are missing and it says how."""
+    if not isinstance(recipe.model.items, SemanticItemsSettings) or recipe.tokenizer is None:
+        return
+    file = _folder(recipe) / REPORT_FILE
+    if file.is_file():
+        return
+    if is_first_process():
+        tokenize(recipe)
+    else:
+        wait_until(file.is_file, str(file), do="make the ids before, with `seqrec tokenize RECIPE`")
+
+
+def _folder(recipe: Recipe) -> Path:
+    if not isinstance(recipe.model.items, SemanticItemsSettings):
+        raise RecipeError(
+            "the recipe's model does not name items by semantic ids",
+            where=f"model.items.kind: {recipe.model.items.kind}",
+            do="set it to `semantic_ids`, and `model.items.codes` to the folder where the ids shall lie",
+        )
+    return Path(recipe.model.items.codes)
+
+
+def _vectors(settings: VectorSettings, data: SequenceDataModule) -> Tensor:
+    """float (N, D), of one kind."""
+    if isinstance(settings, TextVectorSettings):
+        return text_vectors(item_texts(data.store.catalogue, settings.columns), settings)
+    if isinstance(settings, CoOccurrenceVectorSettings):
+        return co_occurrence_vectors(data.training_sequences(), data.store.manifest.counts.items, settings)
+    from seqrec.recipe.run import Run  # which makes ids before it trains
+
+    run = Run.open(settings.run)
+    where = f"tokenizer.vectors: run: {settings.run}"
+    if run.data.store.catalogue.fingerprint != data.store.catalogue.fingerprint or trained_on(run.data) != trained_on(
+        data
+    ):
+        raise TokenizerError(
+            "the run was trained on another catalogue or split", where=where, do="name a run of this recipe's data"
+        )
+    if not isinstance(run.model, SequenceModel):
+        raise TokenizerError("the run has no item vectors", where=where, do="name a run with an item table")
+    return run.model.item_vectors().detach().float()

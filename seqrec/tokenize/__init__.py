@@ -1,0 +1,34 @@
+"""Semantic ids: item vectors to short tuples of codes, one for each item."""
+
+from seqrec.tokenize.co_occurrence import co_occurrence_vectors
+from seqrec.tokenize.report import TokenizerReport, report_table
+from seqrec.tokenize.settings import (
+    CoOccurrenceVectorSettings,
+    RqKMeansSettings,
+    RqVaeSettings,
+    RunVectorSettings,
+    TextVectorSettings,
+    TokenizerSettings,
+    VectorSettings,
+)
+from seqrec.tokenize.text import item_texts, text_vectors
+from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer
+from seqrec.tokenize.vectors import digest
+
+__all__ = [
+    "REPORT_FILE",
+    "CoOccurrenceVectorSettings",
+    "RqKMeansSettings",
+    "RqVaeSettings",
+    "RunVectorSettings",
+    "TextVectorSettings",
+    "Tokenizer",
+    "TokenizerReport",
+    "TokenizerSettings",
+    "VectorSettings",
+    "co_occurrence_vectors",
+    "digest",
+    "item_texts",
+    "report_table",
+    "text_vectors",
+]
