@@ -16,7 +16,7 @@ from seqrec.store.sequences import Sequences
 from seqrec.store.split import Part, Temporal
 from seqrec.store.store import SequenceStore
 from seqrec.stream.collate import Int64, pad, with_slack
-from seqrec.stream.columns import flat_columns, pad_columns
+from seqrec.stream.columns import flat_columns, join_columns, pad_columns
 from seqrec.stream.long_histories import SlidingSettings, parts
 from seqrec.stream.settings import DataSettings
 
@@ -103,7 +103,7 @@ class OutcomeStream(IterableDataset[OutcomeBatch]):
         labelled = np.append(0, np.cumsum(labels != 0))
         some = np.flatnonzero(labelled[starts + cut.length] > labelled[starts + own])
         some = some[np.argsort(cut.length[some], kind="stable")]
-        columns = flat_columns(sequences, self._columns)
+        columns = join_columns([flat_columns(sequences, self._columns)], self._max_length)
         items = with_slack([sequences.items], self._max_length)
         for chosen in self._shares(some, cut.length):
             lengths = cut.length[chosen]
