@@ -165,12 +165,13 @@ def _similarities(
     offsets, items = flatten(sequences.items, sequences.offsets[:-1], known * (sequences.lengths > 0))
     n_items = data.store.manifest.counts.items
     knn = ItemKNN.fit([Sequences(sequences.rows, offsets, items.astype(np.int32))], n_items)
+    user = sequences.row_of_event()
     found = []
     for at in range(0, len(wanted), 1024):
         events = wanted[at : at + 1024]
         lengths = np.minimum(position[events], HISTORY)
         histories = ItemLists(*map(torch.from_numpy, flatten(sequences.items, events - lengths, lengths)))
-        scores = knn.scorer(histories)(0, n_items)
+        scores = knn.scorer(histories, sequences.rows[user[events]])(0, n_items)
         found.append(scores[sequences.items[events] - 1, np.arange(len(events))].numpy() / lengths)
     return np.concatenate(found)
 
