@@ -204,7 +204,7 @@ def check_parts(settings: ModelSettings) -> None:
             do="leave `model.scores` out",
         )
     own_loss: dict[type[Settings], str] = {
-        SemanticIdSettings: "has codes to tell apart, few enough for all of them",
+        SemanticIdSettings: "tells a few codes apart, and no negatives are drawn from them",
         OutcomeSettings: "has a binary cross-entropy of its own",
     }
     if type(head) in own_loss and not isinstance(settings.loss, FullSoftmaxSettings):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from seqrec.errors import RecipeError, TimestampError, UnknownIdError, UnsupportedError
+from seqrec.event_columns import NO_COLUMNS
 from seqrec.export import Encoder, History
 from seqrec.store import Catalogue
 
@@ -24,7 +25,7 @@ def test_histories_by_hand() -> None:
 
 def test_what_the_model_does_not_read_is_left_alone() -> None:
     (one,) = Encoder(Catalogue.of_ids(ITEMS), (), ())([History(["b"], [3], ["sell"])])
-    assert one.events == (None, None, None)
+    assert one.events == NO_COLUMNS
 
 
 @pytest.mark.parametrize(

@@ -80,4 +80,4 @@ def test_evaluation_is_identical_on_two_ranks(write_recipe: Callable[..., Path],
         results.append(json.loads((tmp_path / f"{devices}.json").read_text()))
     assert results[0] == results[1]
     assert results[0]["counts"]["users_evaluated"] > 100
-    assert set(results[0]["baselines"]) == {"popular", "item_knn"}
+    assert set(results[0]["baselines"]) == {"popular", "popular_recent", "item_knn"}

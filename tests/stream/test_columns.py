@@ -58,7 +58,7 @@ def test_inputs_have_their_events_columns_and_not_the_targets(
         assert torch.equal(batch.inputs, other.inputs)
         assert torch.equal(batch.targets, other.targets)
         assert other.events == EventColumns()
-        times, _, values = batch.events
+        times, values = batch.events.timestamps, batch.events.values
         assert times is not None
         assert values is not None
         assert (times.dtype, values.dtype) == (torch.int64, torch.float32)
@@ -82,7 +82,7 @@ def test_nothing_is_known_of_a_masked_event(training: Callable[..., TrainingStre
     (batch,) = training(head="masked_item", columns=ALL).step(Position(0, 0))
     masked = batch.inputs == MASK
     assert masked.any()
-    times, actions, values = batch.events
+    times, actions, values, _ = batch.events
     assert times is not None
     assert actions is not None
     assert values is not None
