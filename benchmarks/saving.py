@@ -1,4 +1,4 @@
-"""What saving costs: tokens a second with a checkpoint every 50 steps, beside one at the end only.
+"""What saving costs: tokens a second with checkpoints within the epoch, waited for or in the background, beside none.
 
     python benchmarks/saving.py
 
@@ -28,25 +28,33 @@ SETTINGS = [
     "model.backbone.width=256",
     "loggers=[{kind: csv}]",
 ]
+NONE = "at the end only"
+WAYS = {
+    NONE: ["selection.save_every_steps=null"],
+    "every 50 steps": ["selection.save_every_steps=50"],
+    "every 5 steps": ["selection.save_every_steps=5"],
+    "every 5 steps, in the background": ["selection.save_every_steps=5", "selection.save_in_background=true"],
+}
 ROUNDS = 3
 
 
 def main() -> None:
-    rates: dict[str, list[float]] = {"null": [], "50": []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    rates: dict[str, list[float]] = {name: [] for name in WAYS}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         write_shop(simulate_shop(), folder / "log")
         for turn in range(ROUNDS):
-            for every, found in rates.items():
-                settings = [*SETTINGS, f"selection.save_every_steps={every}"]
-                run = train_demo(folder, f"every-{every}-{turn}", 1, settings)
-                found.append(tokens_per_second(run))
+            for number, (name, way) in enumerate(WAYS.items()):
+                run = train_demo(folder, f"way-{number}-{turn}", 1, [*SETTINGS, *way])
+                rates[name].append(tokens_per_second(run))
         state = Run(run).last.state
         figures = {
             "state_bytes": state.stat().st_size,
             "steps": Run(run).last.step,
-            "tokens_per_second": {f"every {every}": rates[every] for every in rates},
-            "with_saving_as_part_of_without": statistics.median(rates["50"]) / statistics.median(rates["null"]),
+            "tokens_per_second": rates,
+            "as_part_of_without": {
+                name: statistics.median(rates[name]) / statistics.median(rates[NONE]) for name in WAYS if name != NONE
+            },
             "settings": SETTINGS,
         }
     print(json.dumps(figures, indent=2))
