@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -48,7 +49,7 @@ class NetworkConfig(PretrainedConfig):  # type: ignore[misc]
     initializer_range: float = 0.02
 
 
-class Network(PreTrainedModel):  # type: ignore[misc]
+class Network(PreTrainedModel, ABC):  # type: ignore[misc]
     """A causal sequence model over item vectors.
 
     Letters in shapes: B sequences, L positions, H width.
@@ -75,9 +76,9 @@ class Network(PreTrainedModel):  # type: ignore[misc]
         columns.pop("use_cache", None)
         return BaseModelOutput(last_hidden_state=self.hidden_states(self.input_dropout(inputs_embeds), **columns))
 
+    @abstractmethod
     def hidden_states(self, vectors: Tensor, **columns: Tensor | None) -> Tensor:
         """What `forward` gives, of inputs after dropout."""
-        raise NotImplementedError
 
 
 def register(config: type[NetworkConfig], network: type[Network]) -> None:
