@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from seqrec.errors import RecipeError, nearest
-from seqrec.features import TextEncoder
+from seqrec.features import TextEncoder, column_of
 from seqrec.store import Catalogue
 from seqrec.tokenize.settings import TextVectorSettings
 
@@ -18,16 +17,7 @@ def item_texts(catalogue: Catalogue, columns: Sequence[str]) -> list[str]:
     Raises:
         RecipeError: the catalogue has no such column.
     """
-    for column in columns:
-        if column not in catalogue.table.column_names:
-            near = nearest(column, catalogue.table.column_names)
-            raise RecipeError(
-                f"the catalogue has no column `{column}`",
-                where="tokenizer.vectors: columns",
-                has=", ".join(f"`{name}`" for name in catalogue.table.column_names),
-                do=f"did you mean `{near}`?" if near else "name a column of the store's catalogue",
-            )
-    parts = [catalogue.table.column(column).to_pylist() for column in columns]
+    parts = [column_of(catalogue, name, setting="tokenizer.vectors: columns").to_pylist() for name in columns]
     return [". ".join(str(one).replace("|", ", ") for one in row if one) for row in zip(*parts, strict=True)]
 
 
