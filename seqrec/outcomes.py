@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from seqrec.settings import Settings
 
 MOST = 15  # outcomes of a label of 32 bits
+PoolingKind = Literal["last", "mean", "max", "attention"]
 
 
 class ActionOutcomeSettings(Settings):
@@ -44,7 +45,10 @@ OneOutcomeSettings = Annotated[ActionOutcomeSettings | ValueOutcomeSettings, Fie
 
 
 class OutcomeSettings(Settings):
-    """Predict what becomes of an event from the events before it and from its item; for causal backbones."""
+    """Predict what becomes of an event from the events before it and from its item.
+
+    A causal backbone reads all events of a sequence in one pass. With `pooling` one event is read in a pass, as text.
+    """
 
     kind: Literal["outcome"]
     outcomes: dict[str, OneOutcomeSettings] = Field(
@@ -54,6 +58,11 @@ class OutcomeSettings(Settings):
     )
     of_actions: list[str] | None = Field(
         default=None, description="Actions of the events that are asked about, as [view]; null: all."
+    )
+    pooling: PoolingKind | None = Field(
+        default=None,
+        description="With `model.text`: a history and the event that is asked about are written as one text, a pass of "
+        "its own, and what the backbone finds in it is taken together so. Null: histories are item vectors.",
     )
 
     @field_validator("outcomes")

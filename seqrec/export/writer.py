@@ -34,7 +34,6 @@ from seqrec.models import (
     ModelSettings,
     PretrainedBackboneSettings,
     RankingModel,
-    SequenceModel,
     fingerprint,
     is_quantized,
     merged,
@@ -88,7 +87,7 @@ def export_bundle(
     destination = Path(out)
     _refuse_existing(destination)
     histories = [one if isinstance(one, History) else History(one) for one in sample_histories]
-    _check(model, item_ids, popular, histories, merge)
+    _check(model, settings, item_ids, popular, histories, merge)
     model, settings = with_table(model, settings)  # so that a bundle needs no catalogue or files beside it
     encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns)
     expected = history_scores(model, encode(histories), max_length=max_length)
@@ -164,6 +163,7 @@ def _verify(folder: Path, expected: Tensor, destination: Path) -> None:
 
 def _check(
     model: RankingModel,
+    settings: ModelSettings,
     item_ids: Sequence[str],
     popular: npt.NDArray[np.int64],
     sample_histories: Sequence[History],
@@ -177,7 +177,7 @@ def _check(
         )
     if not sample_histories or not all(history.items for history in sample_histories):
         raise BundleError("samples must be non-empty histories, at least one", do="give some users' histories")
-    if isinstance(model, SequenceModel) and model.writer is not None:
+    if settings.text is not None:
         raise BundleError(
             "histories are read as text, which bundles do not hold yet", where="model.text", do="serve from the run"
         )

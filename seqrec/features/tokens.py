@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from platformdirs import user_cache_path
+from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from seqrec.errors import BackboneError, UnsupportedError
@@ -27,7 +29,12 @@ Int32 = npt.NDArray[np.int32]
 
 
 def read_history_text(
-    settings: TextHistorySettings, backbone: BackboneSettings, catalogue: Catalogue, *, with_mask: bool
+    settings: TextHistorySettings,
+    backbone: BackboneSettings,
+    catalogue: Catalogue,
+    *,
+    with_mask: bool,
+    actions: Sequence[str] = (),
 ) -> HistoryText:
     """What a model writes histories with.
 
@@ -36,6 +43,7 @@ def read_history_text(
         backbone: its `model.backbone`, pretrained.
         catalogue: of N items.
         with_mask: whether the head masks events.
+        actions: names of the store's action types, in the order of their codes.
     Raises:
         UnsupportedError: the backbone is not pretrained, or has no mask token and the head masks.
         BackboneError: it has no tokenizer.
@@ -64,16 +72,22 @@ def read_history_text(
             "the backbone's tokenizer has no mask token", where="model.head.kind", do="set it to `next_item`"
         )
     start = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
-    prefix = [start] if start is not None else []
-    prefix += tokenizer(settings.instruction, add_special_tokens=False)["input_ids"]
+
+    def tokens(said: str) -> Tensor:
+        return torch.tensor(tokenizer(said, add_special_tokens=False)["input_ids"], dtype=torch.long)
+
     table = _tokenised(texts, tokenizer, settings.item_tokens, key=backbone.source)
     lengths = torch.from_numpy((table >= 0).sum(1))
+    begin = torch.tensor([] if start is None else [start], dtype=torch.long)
+    of_action = settings.actions
     return HistoryText(
         words=words,
-        prefix=torch.tensor(prefix, dtype=torch.long),
+        prefix=torch.cat([begin, tokens(settings.instruction)]),
         tokens=torch.from_numpy(np.maximum(table, 0).astype(np.int64)),
         lengths=lengths,
         mask=tokenizer.mask_token_id,
+        question=tokens(settings.question),
+        actions=() if of_action is None else tuple(tokens(of_action.format(action=name)) for name in actions),
     )
 
 

@@ -20,6 +20,7 @@ from seqrec.models.heads import (
     MaskedItemSettings,
     NextItem,
     NextItemSettings,
+    OneOutcome,
     Outcome,
     Pairs,
     Query,
@@ -47,7 +48,8 @@ from seqrec.models.losses import (
     build_loss,
 )
 from seqrec.models.model import SequenceModel
-from seqrec.models.outcome import OutcomeModel
+from seqrec.models.outcome import VectorOutcomeModel
+from seqrec.models.outcome_model import OutcomeModel
 from seqrec.models.pooling import Pooling
 from seqrec.models.quantization import is_quantized
 from seqrec.models.ranking_model import ParameterCounts, RankingModel
@@ -63,6 +65,7 @@ from seqrec.models.sources import (
     locate_source,
 )
 from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistorySettings
+from seqrec.models.text_outcome import TextOutcomeModel
 
 __all__ = [
     "CODES_FILE",
@@ -110,6 +113,7 @@ __all__ = [
     "NegativesSettings",
     "NextItem",
     "NextItemSettings",
+    "OneOutcome",
     "Outcome",
     "OutcomeModel",
     "Pairs",
@@ -131,7 +135,9 @@ __all__ = [
     "SlateModel",
     "SlateSettings",
     "TextHistorySettings",
+    "TextOutcomeModel",
     "TopPSettings",
+    "VectorOutcomeModel",
     "allocate_ranks",
     "allocator_state",
     "assemble",

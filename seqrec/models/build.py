@@ -18,13 +18,13 @@ from seqrec.models.architectures import NetworkSettings
 from seqrec.models.backbones import Backbone, usable_positions
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.fused_items import FusedItems
-from seqrec.models.heads import HeadSettings, NextItemSettings, SemanticIdSettings, Slate, build_head
+from seqrec.models.heads import HeadSettings, NextItemSettings, OneOutcome, SemanticIdSettings, Slate, build_head
 from seqrec.models.item_features import ItemFeatures
 from seqrec.models.item_kinds import ItemsSettings, build_items
 from seqrec.models.items import IdItemsSettings, ItemAttributes, ItemTable
 from seqrec.models.losses import FullSoftmax, FullSoftmaxSettings, LossSettings, build_loss
 from seqrec.models.model import SequenceModel
-from seqrec.models.outcome import OutcomeModel
+from seqrec.models.outcome import VectorOutcomeModel
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.scores import CosineScoresSettings, DotScoresSettings, ScoresSettings
 from seqrec.models.semantic import CodeTable, SemanticIdModel, SemanticIds, SemanticItemsSettings
@@ -34,6 +34,7 @@ from seqrec.models.slate_settings import SlateSettings
 from seqrec.models.smoothed_gpt2 import SmoothedGpt2Config
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
 from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistorySettings, check_words
+from seqrec.models.text_outcome import TextOutcomeModel
 from seqrec.outcomes import OutcomeSettings
 from seqrec.settings import Settings
 
@@ -63,7 +64,7 @@ class ModelSettings(Settings):
         """What is asked of events beside their items, each with the recipe field that asks for it."""
         of_head: dict[ColumnName, str] = dict.fromkeys(build_head(self.head).columns, "model.head")
         of_backbone = self.backbone.columns if isinstance(self.backbone, NetworkSettings) else {}
-        return of_head | of_backbone | self.events.columns
+        return ({} if self.text is None else self.text.columns) | of_head | of_backbone | self.events.columns
 
 
 def build_model(
@@ -109,7 +110,8 @@ def build_model(
         max_length = int(tokens(torch.tensor(max_length), ids.codes.shape[1]))
     base = load_backbone(settings.backbone, positions=max_length)
     if text is not None:
-        check_words(text, usable_positions(base), max_length)
+        judged = isinstance(head, OneOutcome)  # after a whole history an item that is none of its events
+        check_words(text, usable_positions(base), max_length + judged)
     adapter = settings.adapter
     backbone = Backbone(
         base,
@@ -117,7 +119,7 @@ def build_model(
         pretrained=isinstance(settings.backbone, PretrainedBackboneSettings),
         compiled=settings.backbone.compile,
     )
-    if head.causal != backbone.causal:
+    if head.causal is not None and head.causal != backbone.causal:
         raise UnsupportedError(
             f"head `{settings.head.kind}` needs a {'causal' if head.causal else 'bidirectional'} backbone, "
             f"`{settings.backbone.kind}` ({backbone.config.model_type}) is not",
@@ -163,6 +165,10 @@ def assemble(
         assert isinstance(settings.head, SemanticIdSettings)
         assert isinstance(loss, FullSoftmax)
         return SemanticIdModel(CodeTable(ids, settings.items), backbone, settings.head, loss)
+    writer = None if settings.text is None else HistoryWriter.of(text)
+    if isinstance(settings.head, OutcomeSettings) and settings.head.pooling is not None:
+        assert writer is not None  # see `check_parts`, as for what follows
+        return TextOutcomeModel(n_items, backbone, writer, settings.head, settings.head.pooling)
     items = build_items(
         settings.items,
         n_items=n_items,
@@ -173,13 +179,12 @@ def assemble(
     )
     events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
     if isinstance(settings.head, SlateSettings):
-        assert isinstance(items, ItemTable)  # see `check_parts`, as for the next
+        assert isinstance(items, ItemTable)
         return SlateModel(items, backbone, Slate(settings.head), loss, events, settings.head)
     if isinstance(settings.head, OutcomeSettings):
         assert isinstance(items, ItemTable)
-        return OutcomeModel(items, backbone, head, events, settings.head)
+        return VectorOutcomeModel(items, backbone, head, events, settings.head)
     temperature = settings.scores.temperature if isinstance(settings.scores, CosineScoresSettings) else None
-    writer = None if settings.text is None else HistoryWriter.of(text)
     return SequenceModel(items, backbone, head, loss, events, temperature=temperature, writer=writer)
 
 
@@ -219,23 +224,45 @@ def check_parts(settings: ModelSettings) -> None:
             where=f"model.items.kind: {settings.items.kind}",
             do="set it to `ids`",
         )
-    if settings.text is not None:
-        _check_text(settings, own_scores)
+    _check_text(settings)
     if isinstance(head, SemanticIdSettings):
         _check_search(settings)
 
 
-def _check_text(settings: ModelSettings, own_scores: bool) -> None:
+def _check_text(settings: ModelSettings) -> None:
     """Sees that what is asked of histories can be had of text."""
-    if own_scores:
+    head, text = settings.head, settings.text
+    pooled = isinstance(head, OutcomeSettings) and head.pooling is not None
+    if text is None:
+        if pooled:
+            raise UnsupportedError(
+                "what is taken together is a history and an event written as one text",
+                where="model.head.pooling",
+                do="set `model.text`, or leave it null",
+            )
+        return
+    if isinstance(head, OutcomeSettings) and not pooled:
         raise UnsupportedError(
-            f"the head `{settings.head.kind}` reads item vectors", where="model.text", do="leave it null"
+            "an outcome is read off a whole text", where="model.text", do="set `model.head.pooling`, as `mean`"
         )
-    if settings.columns:
+    if isinstance(head, SemanticIdSettings | SlateSettings):
+        raise UnsupportedError(f"the head `{head.kind}` reads item vectors", where="model.text", do="leave it null")
+    if pooled and settings.items != IdItemsSettings():
         raise UnsupportedError(
-            f"histories as text do not say {' and '.join(settings.columns)} of events",
-            where=next(iter(settings.columns.values())),
-            do="leave it out, or `model.text` null",
+            "an outcome is read off a text, and there are no item vectors", where="model.items", do="leave it out"
+        )
+    if text.question and not pooled:
+        raise UnsupportedError(
+            f"the head `{head.kind}` asks about no single event",
+            where="model.text.question",
+            do="leave it out, or set `model.head.kind: outcome`",
+        )
+    unsaid = {name: field for name, field in settings.columns.items() if text.columns.get(name) != field}
+    if unsaid:
+        raise UnsupportedError(
+            f"histories as text do not say {' and '.join(unsaid)} of events",
+            where=next(iter(unsaid.values())),
+            do="leave it out, or `model.text` null; actions can be said by `model.text.actions`",
         )
 
 

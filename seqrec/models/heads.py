@@ -93,7 +93,7 @@ class Query(NamedTuple):
 class NextItem:
     """Position i predicts event i + 1."""
 
-    causal = True
+    causal: bool | None = True
     with_mask = False
     extra_events = 1  # a training row has one event more than inputs
     columns: tuple[ColumnName, ...] = ()
@@ -171,6 +171,28 @@ class Outcome(NextItem):
         return sum(int(is_known(targets, number).sum()) for number in range(self._n_outcomes))
 
 
+class OneOutcome(Outcome):
+    """As `Outcome`, of one event of each sequence, since each takes a pass of its own; another one in each epoch."""
+
+    causal = None  # a model sees no event after it anyway
+
+    def pairs(
+        self, items: Tensor, lengths: Tensor, keys: npt.NDArray[np.uint64], events: EventColumns = NO_COLUMNS
+    ) -> Pairs:
+        """As `Outcome.pairs`, with the target of one labelled event, any with the same probability.
+
+        Args:
+            items, lengths, events: as there.
+            keys: uint64 (B,), one a row, which draws the event.
+        """
+        pairs = super().pairs(items, lengths, keys, events)
+        labelled = pairs.targets != PAD
+        draws = torch.from_numpy(uniform(keys, np.arange(1)))
+        before = (draws * labelled.sum(1, keepdim=True)).long()  # labelled events before the one that is asked about
+        asked = labelled & (labelled.cumsum(1) == before + 1)
+        return pairs._replace(targets=pairs.targets.masked_fill(~asked, PAD))
+
+
 class MaskedItem:
     """Masked positions predict the items that were there; nothing else about their events is known either.
 
@@ -178,7 +200,7 @@ class MaskedItem:
     event; every masked event becomes the mask token.
     """
 
-    causal = False
+    causal: bool | None = False
     with_mask = True
     extra_events = 0
     columns: tuple[ColumnName, ...] = ()
@@ -241,13 +263,13 @@ class Head(Protocol):
     """What a head must have; a recipe names one of the user's own by its import path.
 
     Attributes:
-        causal: whether it needs a backbone whose positions see only what lies before them.
+        causal: whether it needs a backbone whose positions see only what lies before them; None where any will do.
         with_mask: whether it puts mask tokens into its inputs; one position is then kept free for it.
         extra_events: events that a training row has beyond its inputs.
         columns: names of the columns of events that ``pairs`` needs, beside what the model reads.
     """
 
-    causal: bool
+    causal: bool | None
     with_mask: bool
     extra_events: int
     columns: tuple[ColumnName, ...]
@@ -282,5 +304,5 @@ def build_head(
     if isinstance(settings, SlateSettings):
         return Slate(settings)
     if isinstance(settings, OutcomeSettings):
-        return Outcome(settings)
+        return Outcome(settings) if settings.pooling is None else OneOutcome(settings)
     return MaskedItem(settings) if isinstance(settings, MaskedItemSettings) else NextItem()

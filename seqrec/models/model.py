@@ -63,7 +63,8 @@ class SequenceModel(RankingModel):
         same = items.width == backbone.width
         self.project_in = nn.Identity() if same or writer else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
-        self.columns = tuple(dict.fromkeys((*events.columns, *backbone.columns)))
+        of_text = () if writer is None else writer.columns
+        self.columns = tuple(dict.fromkeys((*events.columns, *backbone.columns, *of_text)))
 
     def forward(self, inputs: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """Hidden vectors at every position, whose products with `item_vectors` are scores.
@@ -77,12 +78,12 @@ class SequenceModel(RankingModel):
         Raises:
             ValueError: a column that the model reads is not there.
         """
+        events = events.of(self.columns)
         if self.writer is None:
-            events = events.of(self.columns)
             vectors = self.project_in(self.events(self.items(inputs), events))
             found = self.backbone(vectors, lengths, events)
         else:
-            found = self.writer.read(inputs, self.backbone)
+            found = self.writer.read(inputs, self.backbone, events)
         hidden: Tensor = self.project_out(found)
         if self.temperature is None:
             return hidden

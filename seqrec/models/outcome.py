@@ -1,4 +1,4 @@
-"""A sequence model that says what becomes of an event: a probability for each outcome."""
+"""What becomes of events, from item vectors: all events of a sequence in one pass."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from seqrec.models.heads import Head
 from seqrec.models.items import PAD, ItemTable
 from seqrec.models.losses import FullSoftmax, Negatives
 from seqrec.models.model import SequenceModel
-from seqrec.outcomes import OutcomeSettings, is_known, is_positive
+from seqrec.models.outcome_model import OutcomeModel, outcome_loss
+from seqrec.outcomes import OutcomeSettings
 
 
-class OutcomeModel(SequenceModel):
-    """Probabilities that an event, of which the item is known, ends in each of A outcomes, after the events before it.
+class VectorOutcomeModel(OutcomeModel, SequenceModel):
+    """Reads a sequence once and says what becomes of each of its events.
 
         logit = q_a(h) · e + b_a(h),  with h the hidden vector before the event and e its item's vector
 
@@ -30,9 +31,6 @@ class OutcomeModel(SequenceModel):
     Args:
         items, backbone, head, events: as of `SequenceModel`.
         settings: of the head.
-
-    Attributes:
-        outcomes: their names.
     """
 
     def __init__(
@@ -66,22 +64,10 @@ class OutcomeModel(SequenceModel):
         if places is None:
             (places,) = torch.where(targets.flatten() != PAD)
         logits = self._logits(hidden, inputs, places)
-        labels = targets.flatten().index_select(0, places).unsqueeze(1)
-        number = torch.arange(len(self.outcomes), device=labels.device)
-        known, positive = (part(labels, number).to(logits.dtype) for part in (is_known, is_positive))
-        return F.binary_cross_entropy_with_logits(logits, positive, known, reduction="sum")
+        return outcome_loss(logits, targets.flatten().index_select(0, places))
 
     def logits(self, inputs: Tensor, lengths: Tensor, places: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
-        """Logits of the outcomes of events.
-
-        Args:
-            inputs: int64 (B, L), items, PAD beyond ``lengths``.
-            lengths: int64 (B,).
-            places: int64 (T,), indices of the events into the flattened ``inputs``, none of a first event.
-            events: columns (B, L) beside ``inputs``, at least those of `columns`.
-        Returns:
-            float (T, A).
-        """
+        """As `OutcomeModel.logits`."""
         return self._logits(self.forward(inputs, lengths, events), inputs, places)
 
     def _logits(self, hidden: Tensor, inputs: Tensor, places: Tensor) -> Tensor:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-PoolingKind = Literal["last", "mean", "max", "attention"]
+from seqrec.outcomes import PoolingKind
 
 
 class Pooling(nn.Module):

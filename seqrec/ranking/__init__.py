@@ -1,7 +1,7 @@
 """Ranking the whole catalogue for a batch of users, and re-ranking lists: shared by evaluation and serving."""
 
 from seqrec.ranking.diversify import Diversifier, Diversity
-from seqrec.ranking.scorers import DotScorer, ItemLists, Scorer
+from seqrec.ranking.scorers import DotScorer, ItemLists, KnownScores, Scorer
 from seqrec.ranking.similarity import Labels, Similarity, VectorSimilarity
 from seqrec.ranking.whole_catalogue import Part, Ranked, join, rank, rank_part
 
@@ -10,6 +10,7 @@ __all__ = [
     "Diversity",
     "DotScorer",
     "ItemLists",
+    "KnownScores",
     "Labels",
     "Part",
     "Ranked",

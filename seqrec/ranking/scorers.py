@@ -109,3 +109,32 @@ class DotScorer:
         if self.bias is not None:
             scores += self.bias[first:last, None]
         return scores[start - first : stop - first].float()
+
+
+@dataclass(frozen=True)
+class KnownScores:
+    """Scores that were made at once, by a model that has no vectors to make them from.
+
+    Attributes:
+        scores: float (B, N).
+    """
+
+    scores: Tensor
+
+    @property
+    def n_users(self) -> int:
+        """Users of the batch, B."""
+        return len(self.scores)
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue, N."""
+        return self.scores.shape[1]
+
+    def of_users(self, start: int, stop: int) -> KnownScores:
+        """As `Scorer` says."""
+        return KnownScores(self.scores[start:stop])
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Float32 (stop - start, B), as `Scorer` says."""
+        return self.scores[:, start:stop].T.float().clone(memory_format=torch.contiguous_format)

@@ -142,8 +142,10 @@ def history_text(recipe: Recipe, data: SequenceDataModule) -> HistoryText | None
     model = recipe.model
     if model.text is None:
         return None
-    with_mask = build_head(model.head).with_mask
-    return read_history_text(model.text, model.backbone, data.store.catalogue, with_mask=with_mask)
+    store, with_mask = data.store, build_head(model.head).with_mask
+    return read_history_text(
+        model.text, model.backbone, store.catalogue, with_mask=with_mask, actions=store.manifest.actions
+    )
 
 
 def build_recipe_model(

@@ -34,6 +34,7 @@ def test_all_recipes_are_found() -> None:
         "demo",
         "deskdrop-outcome",
         "deskdrop",
+        "ml-100k-outcome-text",
         "ml-100k-outcome",
         "ml-100k",
         "ml-1m-causal",
