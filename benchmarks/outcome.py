@@ -2,9 +2,9 @@
 
     SEQREC_DATA=… python benchmarks/outcome.py
 
-Trains recipes/deskdrop-outcome.yaml and recipes/ml-100k-outcome.yaml with each seed, chooses the checkpoint on
-validation, and writes benchmarks/results/outcome-RECIPE.json: test metrics of the model, of counting, and of both
-classifiers on the same events.
+Trains recipes/deskdrop-outcome.yaml, ml-100k-outcome.yaml, and the latter with attributes of users and as text, with
+each seed, chooses the checkpoint on validation, and writes benchmarks/results/outcome-RECIPE.json: test metrics of the
+model, of counting, and of both classifiers on the same events.
 
 Features are made of what was known at one moment, and rows are later events: to train, what was known at 60 % of the
 log, and the events up to the validation cut; to test, what was known at the validation cut, and the test's events. So a
@@ -37,7 +37,7 @@ from seqrec.store.split import Temporal
 from seqrec.stream import SequenceDataModule
 from seqrec.stream.collate import flatten
 
-NAMES = ("deskdrop-outcome", "ml-100k-outcome")
+NAMES = ("deskdrop-outcome", "ml-100k-outcome", "ml-100k-outcome-users", "ml-100k-outcome-text")
 KNOWN_AT = 60  # per cent of the log, for the features of training rows
 PRIOR = 20  # events at the overall rate that a rate is smoothed with
 HISTORY = 50  # latest events that a candidate is compared with
@@ -75,7 +75,7 @@ def main() -> None:
         metrics = {metric: mean(seed["test"]["model"][metric] for seed in seeds) for metric in names}
         settings = run.recipe.model_dump(mode="json", exclude={"seed", "name"})
         figures = {"mean_test": metrics, "seeds": seeds, "classifiers": baselines, "settings": settings}
-        print(write_result(f"outcome-{name.removesuffix('-outcome')}", figures))
+        print(write_result(f"outcome-{name.replace('-outcome', '')}", figures))
 
 
 def measure(run: Run) -> dict[str, Any]:

@@ -38,10 +38,19 @@ def shop_store(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from seqrec.logs import LogSettings, prepare
 
     path = tmp_path_factory.mktemp("stores") / "shop"
+    people = path.with_name("people.csv")
+    rows = [f"u{number:05},{'abc'[number % 3]},{20 + number % 50}\n" for number in range(100)]  # the last are not there
+    people.write_text("".join(["user_id,band,age\n", *rows]))
     columns = {"user": "user", "item": "item", "time": "time", "action": "action", "value": "price"}
     items = {"path": "items.csv", "title": "title", "category": "category"}
     settings = LogSettings.model_validate(
-        {"root": str(shop_log), "sources": ["events.csv"], "columns": columns, "items": items}
+        {
+            "root": str(shop_log),
+            "sources": ["events.csv"],
+            "columns": columns,
+            "items": items,
+            "users": {"path": str(people), "columns": ["band", "age"]},
+        }
     )
     prepare(settings, path)
     return path

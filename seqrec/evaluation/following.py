@@ -20,7 +20,7 @@ from seqrec.store import Sequences
 from seqrec.store.split import Part
 from seqrec.stream import SequenceDataModule
 from seqrec.stream.collate import flatten, pad, with_slack
-from seqrec.stream.columns import flat_columns, pad_columns
+from seqrec.stream.columns import Users, flat_columns, pad_columns, users_of
 
 _USERS = 512  # whose lists are made at once
 
@@ -55,11 +55,13 @@ def lists_and_what_followed(model: RankingModel, data: SequenceDataModule, *, pa
     model.check_list(k)
     most, filters = model.max_history(data.settings.max_length), data.split.settings.seen == "filter"
     found = []
-    for read in data.store.scan(tuple(dict.fromkeys((*data.split.columns, *model.columns)))):
+    of_users = () if data.user_values is None else data.user_values.columns
+    for read in data.store.scan(tuple(dict.fromkeys((*data.split.columns, *model.columns, *of_users)))):
         sequences = replace(read, items=with_slack([read.items], max(most, k)))
         targets = data.split.targets(sequences, part)
         users = np.flatnonzero(targets.position >= 0)
-        histories = _Histories(sequences, sequences.offsets[users], targets.history_end[users])
+        known = users_of(sequences, data.user_values)[users]
+        histories = _Histories(sequences, sequences.offsets[users], targets.history_end[users], known)
         followed = histories.followed(sequences.offsets[users + 1], k, new=filters)
         some = np.flatnonzero(followed.any(axis=1))
         for at in range(0, len(some), _USERS):
@@ -91,14 +93,15 @@ def following_metrics(lists: FollowedLists, *, seed: int = 0) -> dict[str, Metri
 
 
 class _Histories(NamedTuple):
-    """Histories as slices of flat events; starts and lengths are int64 (U,)."""
+    """Histories as slices of flat events; starts and lengths are int64 (U,), what is known of users int32 (U, F)."""
 
     sequences: Sequences
     starts: Ints
     lengths: Ints
+    users: Users
 
     def of(self, users: Ints) -> _Histories:
-        return _Histories(self.sequences, self.starts[users], self.lengths[users])
+        return _Histories(self.sequences, self.starts[users], self.lengths[users], self.users[users])
 
     def followed(self, sequence_ends: Ints, k: int, *, new: bool) -> Ints:
         """int64 (U, k), the different items of the next k events; without the history's if only new ones count."""
@@ -121,9 +124,10 @@ def _recommended(model: RankingModel, histories: _Histories, k: int, *, most: in
     lengths = np.minimum(histories.lengths, most)
     ends = histories.starts + histories.lengths
     items = pad(histories.sequences.items, ends - lengths, lengths)
-    columns = pad_columns(flat_columns(histories.sequences, model.columns), ends - lengths, lengths)
+    flat = flat_columns(histories.sequences, model.columns)
+    columns = pad_columns(flat, ends - lengths, lengths, histories.users)
     seen = ItemLists(*(column.to(model.device) for column in histories.lists())) if filters else None
-    events = columns.each(lambda column: column.to(model.device))
+    events = columns.every(lambda column: column.to(model.device))
     ranked = model.rank(items.to(model.device), torch.from_numpy(lengths).to(model.device), events, k=k, seen=seen)
     return ranked.top_items.cpu().numpy()
 

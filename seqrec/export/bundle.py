@@ -57,7 +57,8 @@ class Bundle:
     @property
     def encoder(self) -> Encoder:
         """Makes tensors of histories, as the model reads them."""
-        return Encoder(Catalogue.of_ids(self.item_ids), self.manifest.actions, self.model.columns)
+        catalogue = Catalogue.of_ids(self.item_ids)
+        return Encoder(catalogue, self.manifest.actions, self.model.columns, self.model.user_values)
 
 
 def load_bundle(path: str | Path, *, base: str | None = None) -> Bundle:
@@ -112,7 +113,14 @@ def _assemble(
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
     ids = SemanticIds(tensors["items.codes"], tensors["items.sizes_of_levels"]) if "items.codes" in tensors else None
-    model = assemble(manifest.model, backbone, n_items=manifest.items, n_actions=len(manifest.actions), ids=ids)
+    model = assemble(
+        manifest.model,
+        backbone,
+        n_items=manifest.items,
+        n_actions=len(manifest.actions),
+        ids=ids,
+        users=manifest.users,
+    )
     wrong = load_outside(model, tensors)
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from seqrec.errors import RecipeError, TimestampError, UnknownIdError, UnsupportedError, nearest
 from seqrec.event_columns import ColumnName, EventColumns
 from seqrec.store import Catalogue
+from seqrec.store.users import encode_users
+from seqrec.users import UserValues
 
 T = TypeVar("T")
 _FIRST_YEARS_US = 10**14  # until 1973: no log is that old, but one in seconds or milliseconds looks so
@@ -25,15 +29,17 @@ class History:
         items: item ids.
         times: of each event, microseconds since 1970 UTC; needed where the model reads times.
         actions: of each event, the name of its action; needed where the model reads actions.
+        user: what is known of them, as text by attribute; the model takes what is left out for unknown.
     """
 
     items: Sequence[str]
     times: Sequence[int] | None = None
     actions: Sequence[str] | None = None
+    user: Mapping[str, str | None] | None = None
 
 
 class Encoded(NamedTuple):
-    """A history as tensors: items int64 (L,), 1..N, and the columns (L,) that the model reads."""
+    """A history as tensors: items int64 (L,), 1..N, the columns (L,) that the model reads, and the user (F,)."""
 
     items: Tensor
     events: EventColumns
@@ -46,10 +52,18 @@ class Encoder:
         catalogue: of the items.
         actions: names of the action types, in the order of their codes.
         columns: what the model reads of events beside their items; anything else of a history is left alone.
+        users: what it knows of the values that attributes of users have; None where it reads none.
     """
 
-    def __init__(self, catalogue: Catalogue, actions: Sequence[str], columns: Sequence[ColumnName]):
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        actions: Sequence[str],
+        columns: Sequence[ColumnName],
+        users: UserValues | None = None,
+    ):
         self.catalogue = catalogue
+        self.users = users
         self.actions = list(actions)
         self.columns = columns
 
@@ -57,15 +71,33 @@ class Encoder:
         """The histories as tensors.
 
         Raises:
-            UnknownIdError: an item or an action that training did not know.
+            UnknownIdError: an item, an action or an attribute that training did not know.
             UnsupportedError: a history lacks what the model reads.
             RecipeError: not as many times or actions as items.
             TimestampError: times are not microseconds.
+            FeatureError: an attribute is to be a number and is not.
         """
         whole = [one if isinstance(one, History) else History(one) for one in histories]
         items = torch.from_numpy(self.catalogue.encode(item_id for history in whole for item_id in history.items))
         by_history = torch.split(items, [len(history.items) for history in whole])
-        return [Encoded(items, self._columns_of(history)) for items, history in zip(by_history, whole, strict=True)]
+        columns = [self._columns_of(history) for history in whole]
+        if self.users is not None:
+            users = self._users_of(self.users, [history.user or {} for history in whole])
+            columns = [one._replace(users=user) for one, user in zip(columns, users, strict=True)]
+        return [Encoded(*both) for both in zip(by_history, columns, strict=True)]
+
+    def _users_of(self, values: UserValues, users: Sequence[Mapping[str, str | None]]) -> Tensor:
+        """int64 (S, F), as the model reads them."""
+        for name in dict.fromkeys(name for user in users for name in user):
+            if name not in values.columns:
+                near = nearest(name, values.columns)
+                raise UnknownIdError(
+                    f"the model reads no {name!r} of users" + (f" (did you mean {near!r}?)" if near else ""),
+                    has=", ".join(values.columns),
+                    do="give attributes that it was trained on, as `History(items, user={…})`",
+                )
+        columns = {name: pa.array([user.get(name) for user in users], pa.string()) for name in values.columns}
+        return torch.from_numpy(encode_users(values, columns, len(users)).astype(np.int64))
 
     def _columns_of(self, history: History) -> EventColumns:
         n, found = len(history.items), {}

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from seqrec.errors import BundleError
 from seqrec.models import ModelSettings
 from seqrec.settings import Settings
+from seqrec.users import UserValues
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "bundle.json"
@@ -51,6 +52,9 @@ class BundleManifest(Settings):
     model: ModelSettings = Field(description="The `model` section of the recipe: items, backbone, adapter, head, loss.")
     items: int = Field(ge=1, description="Catalogue size N.")
     actions: list[str] = Field(default=[], description="Names of the action types, in the order of their codes.")
+    users: UserValues | None = Field(
+        default=None, description="What the model knows of the values that attributes of users have."
+    )
     max_length: int = Field(ge=2, description="Positions that an input takes.")
     seen: Literal["filter", "allow"] = Field(description="Whether items of a history may be recommended again.")
     metrics: dict[str, Any] | None = Field(description="What `seqrec evaluate` gave, or null where it was not run.")

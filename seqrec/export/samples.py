@@ -38,13 +38,16 @@ class Sample(Settings):
         None, description="Microseconds since 1970 UTC of each event, where the model reads times."
     )
     actions: list[str] | None = Field(None, description="Action of each event, where the model reads actions.")
+    user: dict[str, str | None] | None = Field(
+        None, description="What is known of the user, where the model reads attributes."
+    )
     top: list[ItemScore] = Field(description="The items of the highest scores, best first, those of the history too.")
     others: list[ItemScore] = Field(description="Items spread evenly over the catalogue.")
 
     @property
     def events(self) -> History:
         """The history with all that is known of it."""
-        return History(self.history, self.times, self.actions)
+        return History(self.history, self.times, self.actions, self.user)
 
 
 class Samples(Settings):
@@ -76,6 +79,7 @@ def make_samples(histories: Sequence[History], scores: Tensor, item_ids: Sequenc
                 history=list(history.items),
                 times=None if history.times is None else list(history.times),
                 actions=None if history.actions is None else list(history.actions),
+                user=None if history.user is None else dict(history.user),
                 top=named(row, row.topk(min(_TOP, len(row))).indices),
                 others=named(row, spread),
             )

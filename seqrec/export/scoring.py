@@ -45,7 +45,7 @@ def history_scores(model: RankingModel, histories: Sequence[Encoded], *, max_len
         for history in histories:
             items, events = history.items[-most:], history.events.each(lambda column: column[-most:])
             row = (items.unsqueeze(0).to(device), torch.tensor([len(items)], device=device))
-            ranked = model.rank(*row, events.each(lambda column: column.unsqueeze(0).to(device)), k=k)
+            ranked = model.rank(*row, events.every(lambda column: column.unsqueeze(0).to(device)), k=k)
             listed = ranked.top_items[0] > PAD
             found, scores = ranked.top_items[0, listed], ranked.top_scores[0, listed]
             rows.append(scores.min().repeat(model.n_items).scatter(0, found - 1, scores).cpu())

@@ -89,7 +89,7 @@ def export_bundle(
     histories = [one if isinstance(one, History) else History(one) for one in sample_histories]
     _check(model, settings, item_ids, popular, histories, merge)
     model, settings = with_table(model, settings)  # so that a bundle needs no catalogue or files beside it
-    encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns)
+    encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns, model.user_values)
     expected = history_scores(model, encode(histories), max_length=max_length)
     with _beside(destination) as folder:
         kind, base = _write_weights(folder, model, settings, merge=merge)
@@ -103,6 +103,7 @@ def export_bundle(
             model=settings,
             items=len(item_ids),
             actions=list(actions),
+            users=model.user_values,
             max_length=max_length,
             seen=seen,
             metrics=None if metrics is None else dict(metrics),

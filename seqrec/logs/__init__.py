@@ -1,7 +1,14 @@
 """Raw event logs → sequence store, with DuckDB on one machine."""
 
 from seqrec.logs.prepare import prepare
-from seqrec.logs.settings import CleanSettings, ColumnSettings, DatasetSettings, ItemTableSettings, LogSettings
+from seqrec.logs.settings import (
+    CleanSettings,
+    ColumnSettings,
+    DatasetSettings,
+    ItemTableSettings,
+    LogSettings,
+    UserTableSettings,
+)
 
 __all__ = [
     "CleanSettings",
@@ -9,5 +16,6 @@ __all__ = [
     "DatasetSettings",
     "ItemTableSettings",
     "LogSettings",
+    "UserTableSettings",
     "prepare",
 ]

@@ -1,65 +1,95 @@
-"""The table of item attributes that is joined into the catalogue."""
+"""Tables of attributes: of items, joined into the catalogue, and of users, kept with their sequences."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import duckdb
 
 from seqrec.errors import LogError
 from seqrec.logs.readers import check_columns, create_rows, read_rows
-from seqrec.logs.settings import ItemTableSettings
-from seqrec.logs.sources import FileSource
+from seqrec.logs.settings import LogSettings, TableSettings
+from seqrec.logs.sources import FileSource, table_source
 from seqrec.logs.sql import first, identifier
 
 
-def check_item_table(source: FileSource, settings: ItemTableSettings) -> None:
-    """Refuses a table that lacks a column.
+@dataclass(frozen=True)
+class AttributeTable:
+    """A table of attributes that exists and has the columns that are asked for.
+
+    Attributes:
+        source: its file.
+        settings: what is read of it.
+    """
+
+    source: FileSource
+    settings: TableSettings
+
+    @property
+    def key(self) -> str:
+        """The column of ids: `item_id` or `user_id`."""
+        return next(iter(self.settings.roles()))
+
+    @property
+    def attributes(self) -> list[str]:
+        """Names of the attributes, as the store has them."""
+        return list(self.settings.roles())[1:]
+
+    @property
+    def table(self) -> str:
+        """Of the engine: the key and the attributes as text, an empty cell as null; `read` fills it."""
+        return f"attributes_by_{self.key}"
+
+    def read(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Reads the file into `table`.
+
+        Raises:
+            LogError: a line is malformed, an id is empty, or an id occurs twice.
+        """
+        create_rows(connection, self.settings.roles(), "table_rows")
+        read_rows(connection, self.source, self.settings.roles(), "table_rows")
+        self._check_rows(connection)
+        texts = "".join(f", nullif({identifier(name)}, '') AS {identifier(name)}" for name in self.attributes)
+        connection.execute(f"CREATE TABLE {self.table} AS SELECT {self.key}{texts} FROM table_rows")
+        connection.execute("DROP TABLE table_rows")
+
+    def _check_rows(self, connection: duckdb.DuckDBPyConnection) -> None:
+        section = self.settings.section
+        fault = first(
+            connection,
+            f"""SELECT row, coalesce(reason, 'empty id') FROM table_rows
+            WHERE reason IS NOT NULL OR coalesce({self.key}, '') = '' ORDER BY row LIMIT 1""",
+        )
+        if fault:
+            raise LogError(
+                f"row {fault[0]}: {fault[1]}", where=self.source.name, do=f"repair the row, or set `{section}.header`"
+            )
+        twice = first(
+            connection,
+            f"""SELECT {self.key}, list(row ORDER BY row), count(*) OVER () FROM table_rows
+            GROUP BY {self.key} HAVING count(*) > 1 ORDER BY min(row) LIMIT 1""",
+        )
+        if twice:
+            name, rows, count = twice
+            raise LogError(
+                f"{count:,} ids occur more than once",
+                where=f"{self.source.name}, column `{self.settings.roles()[self.key]}`",
+                first=f"{name!r} in rows {', '.join(map(str, rows[:5]))}",
+                do=f"keep one row {'an item' if self.key == 'item_id' else 'a user'}",
+            )
+
+
+def attribute_tables(settings: LogSettings) -> list[AttributeTable]:
+    """The tables that the settings name, those of items first.
 
     Raises:
         ColumnError: a column is missing.
-        LogError: the file's head cannot be read.
+        LogError: a file is missing, or its head cannot be read.
     """
-    names = {"item_id": "logs.items.id", "title": "logs.items.title", "category": "logs.items.category"}
-    roles = settings.roles()
-    check_columns(source, roles, {role: names.get(role, "logs.items.columns") for role in roles})
-
-
-def read_item_table(
-    connection: duckdb.DuckDBPyConnection, source: FileSource, settings: ItemTableSettings
-) -> list[str]:
-    """Reads the table into `attributes`: `item_id` and the attributes as text, an empty cell as null.
-
-    Returns:
-        The names of the attributes.
-    Raises:
-        LogError: a line is malformed, an id is empty, or an id occurs twice.
-    """
-    roles = settings.roles()
-    create_rows(connection, roles, "item_rows")
-    read_rows(connection, source, roles, "item_rows")
-    fault = first(
-        connection,
-        """SELECT row, coalesce(reason, 'empty id') FROM item_rows
-        WHERE reason IS NOT NULL OR coalesce(item_id, '') = '' ORDER BY row LIMIT 1""",
-    )
-    if fault:
-        raise LogError(
-            f"row {fault[0]}: {fault[1]}", where=source.name, do="repair the row, or set `logs.items.header`"
-        )
-    twice = first(
-        connection,
-        """SELECT item_id, list(row ORDER BY row), count(*) OVER () FROM item_rows
-        GROUP BY item_id HAVING count(*) > 1 ORDER BY min(row) LIMIT 1""",
-    )
-    if twice:
-        item_id, rows, count = twice
-        raise LogError(
-            f"{count:,} ids occur more than once",
-            where=f"{source.name}, column `{settings.id}`",
-            first=f"{item_id!r} in rows {', '.join(map(str, rows[:5]))}",
-            do="keep one row an item",
-        )
-    names = [role for role in roles if role != "item_id"]
-    texts = "".join(f", nullif({identifier(name)}, '') AS {identifier(name)}" for name in names)
-    connection.execute(f"CREATE TABLE attributes AS SELECT item_id{texts} FROM item_rows")
-    connection.execute("DROP TABLE item_rows")
-    return names
+    found = []
+    for table in (settings.items, settings.users):
+        if table is not None:
+            source = table_source(settings, table)
+            check_columns(source, table.roles(), table.fields())
+            found.append(AttributeTable(source, table))
+    return found

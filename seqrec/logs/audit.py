@@ -6,13 +6,14 @@ from typing import Any
 
 import duckdb
 
+from seqrec.logs.attributes import AttributeTable
 from seqrec.logs.sql import one
 
 _LENGTH_PERCENTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 
 
 def audit_log(
-    connection: duckdb.DuckDBPyConnection, roles: list[str], actions: list[str], with_attributes: bool
+    connection: duckdb.DuckDBPyConnection, roles: list[str], actions: list[str], tables: list[AttributeTable]
 ) -> dict[str, Any]:
     """Figures of the tables that `index` made: counts, lengths, ties, repeats, actions, times, attribute coverage.
 
@@ -31,7 +32,7 @@ def audit_log(
         "share_of_users_whose_last_item_repeats_an_earlier": _last_repeats(connection),
         "events_by_action": _by_action(connection, actions),
         "times": _times(connection) if "time" in roles else None,
-        "attributes": _coverage(connection) if with_attributes else None,
+        "attributes": _coverage(connection, tables) if tables else None,
     }
 
 
@@ -89,10 +90,16 @@ def _times(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     return {"first": first, "last": last}
 
 
-def _coverage(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    missing, unused = one(
-        connection,
-        """SELECT (SELECT count(*) FROM catalogue ANTI JOIN attributes USING (item_id) WHERE count > 0),
-            (SELECT count(*) FROM attributes ANTI JOIN (FROM catalogue WHERE count > 0) AS met USING (item_id))""",
-    )
-    return {"items_of_the_log_without_attributes": missing, "attribute_rows_without_events": unused}
+def _coverage(connection: duckdb.DuckDBPyConnection, tables: list[AttributeTable]) -> dict[str, int]:
+    met = {"item_id": "(SELECT item_id FROM catalogue WHERE count > 0)", "user_id": "(SELECT user_id FROM users)"}
+    found = {}
+    for table in tables:
+        missing, unused = one(
+            connection,
+            f"""SELECT (SELECT count(*) FROM {met[table.key]} ANTI JOIN {table.table} USING ({table.key})),
+                (SELECT count(*) FROM {table.table} ANTI JOIN {met[table.key]} USING ({table.key}))""",
+        )
+        items = table.key == "item_id"
+        found["items_of_the_log_without_attributes" if items else "users_without_attributes"] = missing
+        found["attribute_rows_without_events" if items else "user_attribute_rows_without_events"] = unused
+    return found

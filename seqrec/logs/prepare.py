@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from seqrec.errors import StoreError
-from seqrec.logs.attributes import check_item_table, read_item_table
+from seqrec.logs.attributes import AttributeTable, attribute_tables
 from seqrec.logs.audit import audit_log
 from seqrec.logs.cleaning import clean
 from seqrec.logs.events import action_names, classify, rejected_by_reason, role_settings, stage, time_unit, used_roles
 from seqrec.logs.readers import check_columns
 from seqrec.logs.sequences import catalogue_table, index, time_percentiles, unit_tables
 from seqrec.logs.settings import LogSettings
-from seqrec.logs.sources import FileSource, Source, item_table_source, log_sources
+from seqrec.logs.sources import Source, log_sources
 from seqrec.logs.sql import connect
 from seqrec.store import Counts, SequenceStore, SourceFile
 from seqrec.store.writer import StoreWriter
@@ -42,33 +42,31 @@ def prepare(settings: LogSettings, out: str | Path, *, progress: Callable[[str],
         StoreError: the destination holds something else.
     """
     report = _reporter(progress)
-    sources, table = log_sources(settings), item_table_source(settings)
+    sources = log_sources(settings)
     for source in sources:
         check_columns(source, used_roles(settings, source), role_settings(settings))
-    if table is not None and settings.items is not None:
-        check_item_table(table, settings.items)
-    report(f"hashing {len(sources) + (table is not None)} files")
-    fingerprints = [source.fingerprint() for source in [*sources, *([table] if table else [])]]
+    tables = attribute_tables(settings)
+    report(f"hashing {len(sources) + len(tables)} files")
+    fingerprints = [source.fingerprint() for source in [*sources, *(table.source for table in tables)]]
     if SequenceStore.exists(out):
         return _existing(SequenceStore(out), settings, fingerprints)
     with StoreWriter(out) as writer:
-        return _write(writer, settings, sources, table, fingerprints, report)
+        return _write(writer, settings, sources, tables, fingerprints, report)
 
 
 def _write(
     writer: StoreWriter,
     settings: LogSettings,
     sources: list[Source],
-    table: FileSource | None,
+    tables: list[AttributeTable],
     fingerprints: list[SourceFile],
     report: Callable[[str], None],
 ) -> SequenceStore:
     context = settings.columns.context if sources[0].format != "sequences" else []
     with connect(writer.scratch) as connection:
-        attributes: list[str] = []
-        if table is not None and settings.items is not None:
-            report(f"reading {table.name}")
-            attributes = read_item_table(connection, table, settings.items)
+        for table in tables:
+            report(f"reading {table.source.name}")
+            table.read(connection)
         report("reading " + ", ".join(source.name for source in sources[:3]) + (", …" if len(sources) > 3 else ""))
         roles = stage(connection, settings, sources)
         classify(connection, sources, roles, time_unit(connection, settings, sources, roles))
@@ -76,13 +74,15 @@ def _write(
         cleaning = clean(connection, settings.clean)
         report("ordering")
         actions = action_names(connection, settings.columns.action or "") if "action" in roles else []
+        of_items, of_users = (_named(tables, key) for key in ("item_id", "user_id"))
+        attributes = [] if of_users is None else of_users.attributes
         index(connection, roles, actions, all_items=settings.items is not None and settings.items.all_items)
         report("writing")
-        writer.write_catalogue(catalogue_table(connection, attributes))
-        writer.write_units(unit_tables(connection, roles, context), context)
+        writer.write_catalogue(catalogue_table(connection, of_items))
+        writer.write_units(unit_tables(connection, roles, context, of_users), context, attributes)
         writer.write_batches("rejected.parquet", connection.sql("FROM rejected").to_arrow_reader())
         rejected = rejected_by_reason(connection)
-        audit = audit_log(connection, roles, actions, with_attributes=table is not None)
+        audit = audit_log(connection, roles, actions, tables)
         percentiles = time_percentiles(connection) if "time" in roles else None
     counts = Counts(users=audit["users"], items=audit["items"], events=audit["events"], rejected=sum(rejected.values()))
     cleaned = {"rounds": cleaning.rounds, "dropped_events": cleaning.dropped}
@@ -97,6 +97,7 @@ def _write(
         actions=actions,
         has_values="value" in roles,
         context=context,
+        user_attributes=attributes,
         ties=audit["share_of_neighbours_tied_in_time"],
         time_percentiles=percentiles,
     )
@@ -104,6 +105,10 @@ def _write(
         f"{counts.users:,} users, {counts.items:,} items, {counts.events:,} events, {counts.rejected:,} rows rejected"
     )
     return store
+
+
+def _named(tables: list[AttributeTable], key: str) -> AttributeTable | None:
+    return next((table for table in tables if table.key == key), None)
 
 
 def _existing(store: SequenceStore, settings: LogSettings, fingerprints: list[SourceFile]) -> SequenceStore:

@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from seqrec.logs.attributes import AttributeTable
 from seqrec.logs.sql import identifier, literals, one
 from seqrec.store import UNIT_ROWS
 from seqrec.store.writer import sequence_schema
@@ -22,7 +23,7 @@ def index(
 
     Users are numbered 0.. by user_id, items 1..N by falling count, then by item_id (both in byte order), so that the
     numbers do not depend on the order of rows in the log, and popular items share the front of every item table. With
-    ``all_items`` those of `attributes` that no event has stand behind the others.
+    ``all_items`` those of the table of item attributes that no event has stand behind the others.
 
     `sequence` lies in the order user, then `order` or else time, then position in the source. Its columns: `user`
     int64, `item` int32, and where the log has them `time`, `action` (int8 code), `value`, `context_i`.
@@ -34,7 +35,7 @@ def index(
     )
     others = (
         """ UNION ALL SELECT item_id, 0, NULL::BIGINT, NULL::BIGINT
-        FROM attributes ANTI JOIN events ON attributes.item_id = events.item"""
+        FROM attributes_by_item_id AS attributes ANTI JOIN events ON attributes.item_id = events.item"""
         if all_items
         else ""
     )
@@ -59,24 +60,27 @@ def index(
     )
 
 
-def catalogue_table(connection: duckdb.DuckDBPyConnection, attributes: list[str]) -> pa.Table:
+def catalogue_table(connection: duckdb.DuckDBPyConnection, attributes: AttributeTable | None) -> pa.Table:
     """The catalogue: `item`, `item_id`, `count`, `first_seen`, `last_seen` (microseconds), then the attributes."""
-    texts = "".join(f", {identifier(name)}" for name in attributes)
-    join = "LEFT JOIN attributes USING (item_id)" if attributes else ""
+    texts, join = _joined(attributes)
     query = f"SELECT item, item_id, count, first_seen, last_seen{texts} FROM catalogue {join} ORDER BY item"
     # one chunk, since Parquet's pages follow chunks, the engine's chunks follow its threads, and the file is hashed
     return connection.sql(query).to_arrow_table().combine_chunks()
 
 
-def unit_tables(connection: duckdb.DuckDBPyConnection, roles: list[str], context: list[str]) -> Iterator[pa.Table]:
-    """The sequences, `UNIT_ROWS` users at a time, as tables of `sequence_schema(context)`.
+def unit_tables(
+    connection: duckdb.DuckDBPyConnection, roles: list[str], context: list[str], attributes: AttributeTable | None
+) -> Iterator[pa.Table]:
+    """The sequences, `UNIT_ROWS` users at a time, as tables of `sequence_schema`, with the attributes of the users.
 
     `sequence` is sorted by user, so that each range of users is read from a few of its blocks only.
     """
+    texts, join = _joined(attributes)
     (users,) = one(connection, "SELECT count(*) FROM users")
     for first in range(0, users, UNIT_ROWS):
         rows = f"BETWEEN {first} AND {first + UNIT_ROWS - 1}"
-        owners = connection.sql(f"SELECT user_id, length FROM users WHERE user {rows}").to_arrow_table()
+        query = f"SELECT user_id, length{texts} FROM users {join} WHERE user {rows} ORDER BY user"
+        owners = connection.sql(query).to_arrow_table()
         events = connection.sql(f"SELECT * FROM sequence WHERE user {rows}").to_arrow_table()
         yield _unit(owners, events, roles, context)
 
@@ -87,12 +91,21 @@ def time_percentiles(connection: duckdb.DuckDBPyConnection) -> list[int]:
     return list(percentiles)
 
 
+def _joined(attributes: AttributeTable | None) -> tuple[str, str]:
+    """SQL of the attributes, as further columns, and of the join that has them."""
+    if attributes is None or not attributes.attributes:
+        return "", ""
+    texts = "".join(f", {identifier(name)}" for name in attributes.attributes)
+    return texts, f"LEFT JOIN {attributes.table} USING ({attributes.key})"
+
+
 def _event_roles(roles: list[str]) -> list[str]:
     return [role for role in roles if role not in ("user", "item", "order")]
 
 
 def _unit(owners: pa.Table, events: pa.Table, roles: list[str], context: list[str]) -> pa.Table:
-    schema = sequence_schema(context)
+    attributes = [name for name in owners.column_names if name not in ("user_id", "length")]
+    schema = sequence_schema(context, attributes)
     offsets = pa.array(np.concatenate([[0], np.cumsum(owners.column("length").to_numpy())]), pa.int32())
     parts = {"items": "item", "timestamps": "time", "actions": "action", "values": "value"}
     parts |= {name: f"context_{i}" for i, name in enumerate(context)}
@@ -104,5 +117,8 @@ def _unit(owners: pa.Table, events: pa.Table, roles: list[str], context: list[st
         flat = events.column(parts[name]).combine_chunks().cast(kind.value_type)
         return pa.ListArray.from_arrays(offsets, flat, type=kind)
 
-    user_ids = owners.column("user_id").combine_chunks().cast(pa.string())
-    return pa.Table.from_arrays([user_ids, *map(lists, schema.names[1:])], schema=schema)
+    def texts(name: str) -> pa.Array:
+        return owners.column(name).combine_chunks().cast(pa.string())
+
+    columns = [lists(name) if name in parts else texts(name) for name in schema.names]
+    return pa.Table.from_arrays(columns, schema=schema)

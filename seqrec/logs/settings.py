@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -14,6 +14,7 @@ S = TypeVar("S", bound=Settings)
 
 SHARD_COLUMNS = frozenset({"user_id", "items", "timestamps", "actions", "values"})
 CATALOGUE_COLUMNS = frozenset({"item", "item_id", "count", "first_seen", "last_seen", "title", "category"})
+USER_COLUMNS = SHARD_COLUMNS | {"user", "length"}
 
 
 class ColumnSettings(Settings):
@@ -51,13 +52,36 @@ class CleanSettings(Settings):
     min_item_events: int = Field(default=1, ge=1, description="Items with fewer events are left out.")
 
 
-class ItemTableSettings(Settings):
-    """A table of item attributes, one row an item; items missing in it are fine, unused rows are counted."""
+class TableSettings(Settings):
+    """A table of attributes of what an id names.
+
+    Attributes:
+        section: the section of a recipe that describes it.
+    """
+
+    section: ClassVar[str]
 
     path: str = Field(description="File of the table, found as `logs.sources` are.")
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(default="auto", description="As `logs.format`.")
     header: list[str] | None = Field(default=None, description="Column names of a file without a header line.")
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="As `logs.delimiter`.")
+
+    def roles(self) -> dict[str, str]:
+        """Column of the store → column of the table; the id first."""
+        raise NotImplementedError
+
+    def fields(self) -> dict[str, str]:
+        """Column of the store → the setting that names its column."""
+        key, *others = self.roles()
+        named = dict.fromkeys(others, f"{self.section}.columns")
+        return {key: f"{self.section}.id"} | named
+
+
+class ItemTableSettings(TableSettings):
+    """A table of item attributes, one row an item; items missing in it are fine, unused rows are counted."""
+
+    section = "logs.items"
+
     id: str = Field(default="item_id", description="Column of the item id, as the log spells it.")
     title: str | None = Field(default=None, description="Column that becomes `title` in the catalogue.")
     category: str | None = Field(default=None, description="Column that becomes `category` in the catalogue.")
@@ -73,9 +97,35 @@ class ItemTableSettings(Settings):
         return _refuse(self, "columns", self.columns, CATALOGUE_COLUMNS)
 
     def roles(self) -> dict[str, str]:
-        """Catalogue column → column of the table; the id first."""
+        """As `TableSettings.roles`; columns of the catalogue."""
         named = {"item_id": self.id, "title": self.title, "category": self.category}
         return {role: column for role, column in named.items() if column} | {name: name for name in self.columns}
+
+    def fields(self) -> dict[str, str]:
+        """As `TableSettings.fields`."""
+        return super().fields() | {role: f"{self.section}.{role}" for role in ("title", "category")}
+
+
+class UserTableSettings(TableSettings):
+    """A table of user attributes, one row a user; users missing in it are fine, unused rows are counted.
+
+    What is known of people is personal data: only the columns that are named here are kept.
+    """
+
+    section = "logs.users"
+
+    id: str = Field(default="user_id", description="Column of the user id, as the log spells it.")
+    columns: list[str] = Field(
+        min_length=1, description="Columns to keep beside each user's sequence, as text, by their own names."
+    )
+
+    @model_validator(mode="after")
+    def _columns_are_distinct(self) -> Self:
+        return _refuse(self, "columns", self.columns, USER_COLUMNS)
+
+    def roles(self) -> dict[str, str]:
+        """As `TableSettings.roles`; columns of the shards."""
+        return {"user_id": self.id} | {name: name for name in self.columns}
 
 
 class DatasetSettings(Settings):
@@ -133,6 +183,13 @@ class LogSettings(Settings):
     )
     clean: CleanSettings = Field(default_factory=CleanSettings, description="Minimum counts for users and items.")
     items: ItemTableSettings | None = Field(default=None, description="Item attributes to join into the catalogue.")
+    users: UserTableSettings | None = Field(default=None, description="User attributes to keep with the sequences.")
+
+    @model_validator(mode="after")
+    def _columns_are_distinct(self) -> Self:
+        if self.users is not None and (both := set(self.users.columns).intersection(self.columns.context)):
+            raise ValueError(f"`users.columns` and `columns.context` both name {sorted(both)}")
+        return self
 
 
 def _refuse(settings: S, field: str, names: list[str], reserved: frozenset[str]) -> S:

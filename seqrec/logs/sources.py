@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seqrec.errors import LogError
 from seqrec.logs.datasets import DatasetSource, dataset_source
-from seqrec.logs.settings import DatasetSettings, Format, LogSettings
+from seqrec.logs.settings import DatasetSettings, Format, LogSettings, TableSettings
 from seqrec.store import SourceFile
 
 _FORMAT_OF_SUFFIX: dict[str, Format] = {
@@ -76,22 +76,21 @@ def log_sources(settings: LogSettings) -> list[Source]:
     return sources
 
 
-def item_table_source(settings: LogSettings) -> FileSource | None:
-    """The item-attribute table, where the settings name one.
+def table_source(settings: LogSettings, table: TableSettings) -> FileSource:
+    """The file of a table of attributes.
 
     Raises:
         LogError: as `log_sources`.
     """
-    table = settings.items
-    if table is None:
-        return None
     root, origin = _root(settings)
     (name, *more) = _expand(table.path, root, origin)
     if more:
-        raise LogError(f"matches {1 + len(more)} files", where=table.path, do="name one file in `logs.items.path`")
-    source = _source(name, root, table.format, table.header, table.delimiter, "logs.items")
+        raise LogError(
+            f"matches {1 + len(more)} files", where=table.path, do=f"name one file in `{table.section}.path`"
+        )
+    source = _source(name, root, table.format, table.header, table.delimiter, table.section)
     if source.format == "sequences":
-        raise LogError("not a table", where=name, do="set `logs.items.format` to csv, tsv, jsonl or parquet")
+        raise LogError("not a table", where=name, do=f"set `{table.section}.format` to csv, tsv, jsonl or parquet")
     return source
 
 

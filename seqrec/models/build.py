@@ -37,6 +37,7 @@ from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistory
 from seqrec.models.text_outcome import TextOutcomeModel
 from seqrec.outcomes import OutcomeSettings
 from seqrec.settings import Settings
+from seqrec.users import UserSettings, UserValues
 
 
 class ModelSettings(Settings):
@@ -45,6 +46,9 @@ class ModelSettings(Settings):
     items: ItemsSettings = Field(default_factory=IdItemsSettings, description="How items become vectors.")
     events: EventSettings = Field(
         default_factory=EventSettings, description="What of an event is added to the vector of its item."
+    )
+    users: UserSettings | None = Field(
+        default=None, description="What of a user is added to the vector of each of their events; null: nothing."
     )
     backbone: BackboneSettings = Field(description="The sequence model.")
     text: TextHistorySettings | None = Field(
@@ -78,6 +82,7 @@ def build_model(
     table_rows: slice | None = None,
     features: ItemFeatures | None = None,
     text: HistoryText | None = None,
+    users: UserValues | None = None,
 ) -> RankingModel:
     """The model that a recipe describes, with fresh weights where they are not pretrained.
 
@@ -91,6 +96,7 @@ def build_model(
         table_rows: rows of the item table to make, where others are to lie elsewhere; None for all.
         features: of the items, where `model.items` is made of some.
         text: what histories are written with, where `model.text` says so.
+        users: what attributes of users can be, where `model.users` names some.
     Raises:
         UnsupportedError: the head and the backbone see in different directions, or parts do not go together.
         TokenizerError: there are no semantic ids of this catalogue.
@@ -136,6 +142,7 @@ def build_model(
         ids=ids,
         features=features,
         text=text,
+        users=users,
     )
 
 
@@ -150,11 +157,12 @@ def assemble(
     ids: SemanticIds | None = None,
     features: ItemFeatures | None = None,
     text: HistoryText | None = None,
+    users: UserValues | None = None,
 ) -> RankingModel:
     """The model around a backbone that is there, with fresh weights in all else.
 
     Args:
-        settings, n_items, attributes, table_rows, features, text: as in `build_model`.
+        settings, n_items, attributes, table_rows, features, text, users: as in `build_model`.
         backbone: the sequence model.
         n_actions: action types of the store.
         ids: semantic ids, where the recipe names items by them.
@@ -177,7 +185,13 @@ def assemble(
         rows=table_rows,
         features=features,
     )
-    events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
+    if settings.users is not None and users is None:
+        raise UnsupportedError(
+            "attributes of users are read, and there is no store to read them from",
+            where="model.users",
+            do="leave it null",
+        )
+    events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std, users=users)
     if isinstance(settings.head, SlateSettings):
         assert isinstance(items, ItemTable)
         return SlateModel(items, backbone, Slate(settings.head), loss, events, settings.head)
@@ -225,6 +239,12 @@ def check_parts(settings: ModelSettings) -> None:
             do="set it to `ids`",
         )
     _check_text(settings)
+    if settings.users is not None and (settings.text is not None or isinstance(head, SemanticIdSettings)):
+        raise UnsupportedError(
+            "attributes of users are added to vectors of items, which histories as text or codes do not have",
+            where="model.users",
+            do="leave it null, or `model.text`" if settings.text is not None else "leave it null",
+        )
     if isinstance(head, SemanticIdSettings):
         _check_search(settings)
 

@@ -1,4 +1,4 @@
-"""What events carry beside their items, as vectors added to the items' own."""
+"""What is known of events beside their items, as vectors added to the items' own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqrec.event_columns import ColumnName, EventColumns
+from seqrec.models.users import UserEmbedding
 from seqrec.settings import Settings
+from seqrec.users import UserValues
 
 _SECOND = 1_000_000  # microseconds
 
@@ -44,12 +46,21 @@ class EventEmbedding(nn.Module):
         width: D, of the vectors.
         n_actions: action types of the store.
         init_std: standard deviation of the initial embeddings.
+        users: attributes of users, whose vector is added to all of their events; None for none.
 
     Attributes:
         columns: those that it reads.
     """
 
-    def __init__(self, settings: EventSettings, width: int, n_actions: int, *, init_std: float):
+    def __init__(
+        self,
+        settings: EventSettings,
+        width: int,
+        n_actions: int,
+        *,
+        init_std: float,
+        users: UserValues | None = None,
+    ):
         super().__init__()
         self.columns = tuple(settings.columns)
         n_gaps = settings.time_gaps
@@ -57,14 +68,24 @@ class EventEmbedding(nn.Module):
         self.actions = _table(n_actions + 1, width, init_std) if settings.action_types else None
         self.gaps = _table(n_gaps + 1, width, init_std) if n_gaps is not None else None
         self._n_gaps = n_gaps or 0
+        self.users = None if users is None else UserEmbedding(users, width, init_std=init_std)
 
     def forward(self, vectors: Tensor, events: EventColumns) -> Tensor:
-        """The sum, float (B, L, D), of item vectors of that shape and embeddings of the columns (B, L)."""
+        """The sum, float (B, L, D), of item vectors of that shape and embeddings of the columns (B, L) and the users.
+
+        Where ``events`` has no users, nothing is known of any.
+        """
         if self.actions is not None:
             vectors = vectors + self.actions(events.actions)
         if self.gaps is not None:
             assert events.timestamps is not None
             vectors = vectors + self.gaps(gap_buckets(events.timestamps, self._n_gaps))
+        if self.users is not None:
+            users = events.users
+            if users is None:
+                n_attributes = len(self.users.values.columns)
+                users = torch.zeros(len(vectors), n_attributes, dtype=torch.long, device=vectors.device)
+            vectors = vectors + self.users(users).unsqueeze(1)
         return vectors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +64,7 @@ class SequenceModel(RankingModel):
         same = items.width == backbone.width
         self.project_in = nn.Identity() if same or writer else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
+        self.user_values = None if events.users is None else events.users.values
         of_text = () if writer is None else writer.columns
         self.columns = tuple(dict.fromkeys((*events.columns, *backbone.columns, *of_text)))
 
@@ -156,8 +158,8 @@ class SequenceModel(RankingModel):
         vectors = []
         for first in range(0, len(items), step):
             own = lengths[first : first + step]
-            part = partial(_part, rows=slice(first, first + step), length=int(own.max()))
-            vectors.append(self.user_vectors(part(items), own, events.each(part)))
+            rows, cut = slice(first, first + step), partial(_cut, length=int(own.max()))
+            vectors.append(self.user_vectors(cut(items[rows]), own, events.every(itemgetter(rows)).each(cut)))
         return torch.cat(vectors)
 
     def user_vectors(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
@@ -186,8 +188,8 @@ class SequenceModel(RankingModel):
         return max_length - int(self.head.with_mask)
 
 
-def _part(column: Tensor, *, rows: slice, length: int) -> Tensor:
-    return column[rows, :length]
+def _cut(column: Tensor, *, length: int) -> Tensor:
+    return column[:, :length]
 
 
 def _rows_of_a_pass(items: Tensor) -> int:

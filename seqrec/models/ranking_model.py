@@ -17,6 +17,7 @@ from seqrec.models.heads import Query
 from seqrec.models.items import Items
 from seqrec.models.losses import Loss, Negatives
 from seqrec.ranking import ItemLists, Ranked
+from seqrec.users import UserValues
 
 
 class ParameterCounts(NamedTuple):
@@ -37,6 +38,7 @@ class RankingModel(nn.Module, ABC):
         backbone: the sequence model.
         loss: what it is trained by; says which negatives a step draws.
         columns: what it reads of events beside their items.
+        user_values: what it knows of the values that attributes of users have; None where it reads none.
         list_limit: items of the longest list; None where the whole catalogue is ranked. An item beyond a list that is
             generated has no rank: it counts as missed.
     """
@@ -45,6 +47,7 @@ class RankingModel(nn.Module, ABC):
     backbone: Backbone
     loss: Loss
     columns: tuple[ColumnName, ...] = ()
+    user_values: UserValues | None = None
     list_limit: int | None = None
 
     @property

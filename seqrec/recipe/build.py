@@ -45,6 +45,7 @@ from seqrec.training import (
     selection_callbacks,
 )
 from seqrec.training.strategies import CatalogueParallelStrategy, build_strategy, check_combination, family_of
+from seqrec.users import UserValues
 
 RUN_ID = "run.id"  # in the run folder: the same at every start of a run, so that loggers go on
 
@@ -91,6 +92,7 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
         table_rows=rows,
         features=item_features(recipe, data),
         text=history_text(recipe, data),
+        users=data.user_values,
     )
     if recipe.selection.metric != "auc":
         model.check_list(int(recipe.selection.metric.partition("@")[2]), where="selection.metric")
@@ -104,8 +106,11 @@ def build(recipe: Recipe, folder: str | Path) -> Parts:
     return Parts(trainer, module, data)
 
 
-def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
-    """The datamodule; ``changes`` replace fields of the `data` section."""
+def build_data(recipe: Recipe, *, users: UserValues | None = None, **changes: Any) -> SequenceDataModule:
+    """The datamodule; ``changes`` replace fields of the `data` section.
+
+    With ``users`` attributes of users are written as a model knows them, not as the store has them.
+    """
     head, negatives = build_head(recipe.model.head), build_loss(recipe.model.loss).negatives
     settings = recipe.data.model_copy(update=changes)
     max_history = settings.max_length - int(head.with_mask)
@@ -118,6 +123,7 @@ def build_data(recipe: Recipe, **changes: Any) -> SequenceDataModule:
         in_batch=in_batch,
         columns=recipe.model.columns,
         outcomes=recipe.model.head if isinstance(recipe.model.head, OutcomeSettings) else None,
+        users=users or recipe.model.users,
     )
 
 
@@ -156,6 +162,7 @@ def build_recipe_model(
     table_rows: slice | None = None,
     features: ItemFeatures | None = None,
     text: HistoryText | None = None,
+    users: UserValues | None = None,
 ) -> RankingModel:
     """The model, over the store's catalogue; arguments as in `build_model`.
 
@@ -173,6 +180,7 @@ def build_recipe_model(
         table_rows=table_rows,
         features=features,
         text=text,
+        users=users,
     )
 
 

@@ -135,7 +135,8 @@ class Run:
     @cached_property
     def data(self) -> SequenceDataModule:
         """The store with the recipe's split, as the run saw it."""
-        return build_data(self.recipe, **({} if self._store is None else {"store": str(self._store)}))
+        changes: dict[str, Any] = {} if self._store is None else {"store": str(self._store)}
+        return build_data(self.recipe, **changes)
 
     @cached_property
     def model(self) -> RankingModel:
@@ -159,6 +160,7 @@ class Run:
             total_steps=steps,
             features=item_features(self.recipe, self.data),
             text=history_text(self.recipe, self.data),
+            users=self.data.user_values,
         )
         load_weights(model, checkpoint)
         return model.eval()

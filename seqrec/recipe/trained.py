@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Trained:
         if isinstance(self._source, Run):
             return self._source.data
         changes: dict[str, Any] = {} if self._store is None else {"store": str(self._store)}
-        data = build_data(self.recipe, **changes)
+        data = build_data(self.recipe, users=self.model.user_values, **changes)
         if data.store.catalogue.item_ids != self._source.item_ids:
             raise BundleError(
                 "the store's catalogue is not the one that was trained on",
@@ -112,8 +113,8 @@ class Trained:
         Raises:
             UnknownIdError: a user is not in the store.
         """
-        rows = self.data.store.rows_of(user_ids, ("items", *self.model.columns))
-        return [_history(self.data.store, rows[user_id]) for user_id in user_ids]
+        rows = self.data.store.rows_of(user_ids, _columns_of(self.model))
+        return [_history(self.data.store, rows[user_id], self.model) for user_id in user_ids]
 
 
 def open_trained(path: str | Path, *, store: str | Path | None = None) -> Trained:
@@ -143,8 +144,7 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
     store = run.data.store
     if not store.units:
         raise RunError("the store is empty", where=str(store.path))
-    columns = ["items", *run.model.columns]
-    rows = store.read_table(store.units[0], columns=columns).slice(0, SAMPLE_USERS).to_pylist()
+    rows = store.read_table(store.units[0], columns=_columns_of(run.model)).slice(0, SAMPLE_USERS).to_pylist()
     evaluation = run.evaluation_file("test")
     return export_bundle(
         out,
@@ -156,14 +156,30 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
         max_length=run.recipe.data.max_length,
         recipe_text=dump_recipe(run.recipe),
         metrics=json.loads(evaluation.read_text()) if evaluation.is_file() else None,
-        sample_histories=[_history(store, row) for row in rows],
+        sample_histories=[_of_nobody(_history(store, row, run.model), run.model, n) for n, row in enumerate(rows)],
         actions=store.manifest.actions,
         merge=merge,
     )
 
 
-def _history(store: SequenceStore, row: dict[str, Any]) -> History:
+def _columns_of(model: RankingModel) -> list[str]:
+    """Columns of the store that a model reads."""
+    return ["items", *model.columns, *(model.user_values.columns if model.user_values else [])]
+
+
+def _of_nobody(history: History, model: RankingModel, number: int) -> History:
+    """The history with attributes that are made up: a bundle goes to others, and holds those of no person."""
+    values = model.user_values
+    if values is None:
+        return history
+    made_up = {name: known[number % len(known)] for name, known in values.categories.items()}
+    made_up |= {name: f"{scale.mean + number % 3 * scale.deviation:g}" for name, scale in values.numbers.items()}
+    return replace(history, user=made_up)
+
+
+def _history(store: SequenceStore, row: dict[str, Any], model: RankingModel) -> History:
     """Of a row as the store has it."""
     names = store.manifest.actions
     actions = [names[code] for code in row["actions"]] if "actions" in row else None
-    return History(store.catalogue.decode(row["items"]), row.get("timestamps"), actions)
+    user = {name: row[name] for name in model.user_values.columns} if model.user_values else None
+    return History(store.catalogue.decode(row["items"]), row.get("timestamps"), actions, user)

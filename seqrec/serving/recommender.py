@@ -70,7 +70,7 @@ class Recommender:
             raise ValueError(f"{n_items} items, {len(item_ids)} item ids and {len(popular)} training counts")
         self.model = model
         self.catalogue = Catalogue.of_ids(item_ids)
-        self._encode = Encoder(self.catalogue, actions, model.columns)
+        self._encode = Encoder(self.catalogue, actions, model.columns, model.user_values)
         self.seen = seen
         self.max_length = max_length
         self.popular = popular
@@ -142,6 +142,9 @@ class Recommender:
         events = EventColumns(
             **{name: padded(getattr(events, name) for _, events in histories) for name in self.model.columns}
         )
+        users = [columns.users for _, columns in histories if columns.users is not None]
+        if users:
+            events = events._replace(users=torch.stack(users).to(device))
         seen = _item_lists(items, device) if self.seen == "filter" else None
         limit = self.model.list_limit
         candidates = k if self.diversifier is None else self.diversifier.candidates(k, limit)

@@ -57,6 +57,7 @@ class Manifest(Settings):
     actions: list[str] = Field(description="Names of the action codes 0..; empty where the log has no actions.")
     has_values: bool = Field(description="Whether `values` is filled.")
     context: list[str] = Field(description="Names of further per-event columns, stored as list<string>.")
+    user_attributes: list[str] = Field(default=[], description="Names of the shards' columns about users, as string.")
     ties: float | None = Field(description="Share of a user's neighbouring events with equal time; null without times.")
     time_percentiles: list[int] | None = Field(
         description="101 values, the 0th..100th percentile (discrete) of event time in µs; null without times."

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+_EVENT_COLUMNS = ("items", "timestamps", "actions", "values")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Sequences:
         timestamps: int64 (events,) µs since 1970 UTC, or None where the store has no times or they were not read.
         actions: int8 (events,), codes into ``manifest.actions``, or None likewise.
         values: float32 (events,), NaN where an event has none, or None likewise.
+        attributes: by column text (n,) about the users, null where it is not known; those that were read.
     """
 
     rows: npt.NDArray[np.int64]
@@ -28,6 +32,7 @@ class Sequences:
     timestamps: npt.NDArray[np.int64] | None = None
     actions: npt.NDArray[np.int8] | None = None
     values: npt.NDArray[np.float32] | None = None
+    attributes: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,6 +65,7 @@ def from_table(table: pa.Table, rows: npt.NDArray[np.int64]) -> Sequences:
         timestamps=values("timestamps"),  # type: ignore[arg-type]
         actions=values("actions"),  # type: ignore[arg-type]
         values=values("values"),  # type: ignore[arg-type]
+        attributes={name: table.column(name) for name in table.column_names if name not in _EVENT_COLUMNS},
     )
 
 

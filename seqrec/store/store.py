@@ -86,7 +86,7 @@ class SequenceStore:
 
         Args:
             units: those of one shard.
-            columns: of `items`, `timestamps`, `actions`, `values`.
+            columns: of `items`, `timestamps`, `actions`, `values` and the manifest's ``user_attributes``.
         Raises:
             StoreError: the shard is damaged, or a row holds an item that the catalogue does not.
         """

@@ -35,8 +35,8 @@ _DELTA = {
 }
 
 
-def sequence_schema(context: Sequence[str] = ()) -> pa.Schema:
-    """Columns of a shard: one row a user, its lists of one length, oldest event first."""
+def sequence_schema(context: Sequence[str] = (), attributes: Sequence[str] = ()) -> pa.Schema:
+    """Columns of a shard: one row a user, its lists of one length, oldest event first, and attributes of the user."""
     return pa.schema(
         [
             ("user_id", pa.string()),
@@ -45,16 +45,17 @@ def sequence_schema(context: Sequence[str] = ()) -> pa.Schema:
             ("actions", pa.list_(pa.int8())),
             ("values", pa.list_(pa.float32())),
             *((name, pa.list_(pa.string())) for name in context),
+            *((name, pa.string()) for name in attributes),
         ]
     )
 
 
 def shard_format(schema: pa.Schema) -> dict[str, Any]:
     """How a shard of this schema is laid out: arguments of pyarrow's `ParquetWriter`."""
-    others = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
+    columns = [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]
     return {
         "compression": "lz4",
-        "use_dictionary": [column for column in others if column not in _DELTA],
+        "use_dictionary": [column for column in columns if column not in _DELTA],
         "column_encoding": _DELTA,
         "write_statistics": ["user_id"],
     }
@@ -112,14 +113,17 @@ class StoreWriter:
         pq.write_table(table, file, compression=_COMPRESSION)
         self._catalogue_sha256 = file_sha256(file)
 
-    def write_units(self, units: Iterable[pa.Table], context: Sequence[str] = ()) -> None:
+    def write_units(
+        self, units: Iterable[pa.Table], context: Sequence[str] = (), attributes: Sequence[str] = ()
+    ) -> None:
         """Writes the shards: each unit becomes one row group, every `SHARD_UNITS` of them one file.
 
         Args:
-            units: tables of `sequence_schema(context)`, each of 1..UNIT_ROWS users.
+            units: tables of `sequence_schema(context, attributes)`, each of 1..UNIT_ROWS users.
             context: names of the context columns.
+            attributes: names of the columns with attributes of the users.
         """
-        schema = sequence_schema(context)
+        schema = sequence_schema(context, attributes)
         (self._folder / "shards").mkdir()
         writer: pq.ParquetWriter | None = None
         events = 0
@@ -237,7 +241,8 @@ configs:
 
 `shards/` has one row a user: `user_id`, and lists of one length, oldest event first: `items` (indices into
 `catalogue.parquet`, from 1), `timestamps` (µs since 1970 UTC), `actions` (places in `actions` of `manifest.json`),
-`values`, and what else the log had. `manifest.json` says what the store was made from, and how.
+`values`, and what else the log had; columns of text are attributes of the user. `manifest.json` says what the store was
+made from, and how.
 """
 
 

@@ -63,7 +63,7 @@ class TrainingBatch:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **pinned, events=self.events.each(Tensor.pin_memory))
+        return replace(self, **pinned, events=self.events.every(Tensor.pin_memory))
 
 
 @dataclass

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from seqrec.errors import UnsupportedError
 from seqrec.event_columns import ColumnName, EventColumns
 from seqrec.store.manifest import Manifest
 from seqrec.store.sequences import Sequences
+from seqrec.store.users import encode_users
 from seqrec.stream.collate import Flat, Int64, pad, with_slack
+from seqrec.users import UserValues
 
 Columns = dict[str, Flat]
+Users = npt.NDArray[np.int32]
 _LOG_COLUMNS = {"timestamps": "time", "actions": "action", "values": "value"}
 
 
@@ -48,9 +53,17 @@ def flat_columns(sequences: Sequences, names: Iterable[str]) -> Columns:
     return found
 
 
-def pad_columns(columns: Columns, starts: Int64, lengths: Int64) -> EventColumns:
-    """As `pad`, of each column."""
-    return EventColumns(**{name: pad(column, starts, lengths) for name, column in columns.items()})
+def users_of(sequences: Sequences, values: UserValues | None) -> Users:
+    """int32 (n, F), what is known of the users; F is 0 where nobody asks."""
+    if values is None:
+        return np.zeros((len(sequences), 0), dtype=np.int32)
+    return encode_users(values, sequences.attributes, len(sequences))
+
+
+def pad_columns(columns: Columns, starts: Int64, lengths: Int64, users: Users) -> EventColumns:
+    """As `pad`, of each column, with the rows' users (n, F)."""
+    padded = EventColumns(**{name: pad(column, starts, lengths) for name, column in columns.items()})
+    return padded._replace(users=torch.from_numpy(users.astype(np.int64))) if users.shape[1] else padded
 
 
 def join_columns(parts: Collection[Columns], slack: int = 0) -> Columns:

@@ -19,6 +19,7 @@ from seqrec.store.outcomes import Labeller
 from seqrec.store.sequences import Sequences
 from seqrec.store.split import Part, Split, Temporal, resolve
 from seqrec.store.store import SequenceStore
+from seqrec.store.users import check_user_columns, read_user_values
 from seqrec.stream.batches import EvaluationBatch, Position, TrainingBatch
 from seqrec.stream.collate import flatten
 from seqrec.stream.columns import check_columns
@@ -26,6 +27,7 @@ from seqrec.stream.evaluation_stream import EvaluationStream
 from seqrec.stream.outcome_stream import OutcomeBatch, OutcomeStream
 from seqrec.stream.settings import DataSettings
 from seqrec.stream.training_stream import Task, TrainingStream
+from seqrec.users import UserSettings, UserValues
 
 
 class SequenceDataModule(L.LightningDataModule):
@@ -42,9 +44,11 @@ class SequenceDataModule(L.LightningDataModule):
         in_batch: targets that a step takes as its negatives, where the loss asks for some.
         columns: what batches carry of the events beside their items, each with the recipe field that asks for it.
         outcomes: what became of events, for a head that predicts it; then validation judges events.
+        users: attributes of users that batches carry: which, and they are written as the store has them; or how.
     Raises:
         StoreError: no store there.
         UnsupportedError: the store lacks one of the columns.
+        RecipeError: it lacks one of the attributes.
         RecipeError, UnsupportedError: the split protocol does not fit the store.
     """
 
@@ -58,6 +62,7 @@ class SequenceDataModule(L.LightningDataModule):
         in_batch: int = 0,
         columns: Mapping[ColumnName, str] | None = None,
         outcomes: OutcomeSettings | None = None,
+        users: UserSettings | UserValues | None = None,
     ):
         super().__init__()
         self.settings = settings
@@ -70,11 +75,23 @@ class SequenceDataModule(L.LightningDataModule):
         self._columns = tuple(columns or {})
         self.labeller = None if outcomes is None else Labeller(outcomes, self.store.manifest)
         check_columns(columns or {}, self.store.manifest, where=settings.store)
+        self._users = users
+        if users is not None:
+            check_user_columns(users, self.store.manifest, where=settings.store)
 
     @cached_property
     def split(self) -> Split:
         """The protocol over the store."""
         return resolve(self.settings.split, self.store)
+
+    @cached_property
+    def user_values(self) -> UserValues | None:
+        """How attributes of users are written, where some are asked for; read once off the whole store.
+
+        Raises:
+            FeatureError: a cell is not a number, or nobody has a value.
+        """
+        return read_user_values(self._users, self.store) if isinstance(self._users, UserSettings) else self._users
 
     @cached_property
     def training(self) -> TrainingStream:
@@ -89,6 +106,7 @@ class SequenceDataModule(L.LightningDataModule):
             columns=self._columns,
             labels=None if self.labeller is None else partial(self.labeller, until_us=self._cuts.validation_cut_us),
             label_columns=() if self.labeller is None else self.labeller.columns,
+            users=self.user_values,
         )
 
     @property
@@ -110,12 +128,20 @@ class SequenceDataModule(L.LightningDataModule):
     def outcomes(self, part: Part) -> OutcomeStream:
         """The events that are judged for validation or test."""
         assert self.labeller is not None
-        return OutcomeStream(self.store, self._cuts, self.labeller, self.settings, part, columns=self._columns)
+        return OutcomeStream(
+            self.store, self._cuts, self.labeller, self.settings, part, columns=self._columns, users=self.user_values
+        )
 
     def evaluation(self, part: Part | None) -> EvaluationStream:
         """The validation or test batches; without a part the whole sequence of every user, without targets."""
         return EvaluationStream(
-            self.store, self.split, self.settings, part, max_history=self._max_history, columns=self._columns
+            self.store,
+            self.split,
+            self.settings,
+            part,
+            max_history=self._max_history,
+            columns=self._columns,
+            users=self.user_values,
         )
 
     def training_sequences(self) -> Iterator[Sequences]:

@@ -15,10 +15,11 @@ from seqrec.store.split import Part, Split
 from seqrec.store.store import SequenceStore
 from seqrec.stream.batches import EvaluationBatch
 from seqrec.stream.collate import flatten, pad
-from seqrec.stream.columns import Columns, flat_columns, join_columns, pad_columns
+from seqrec.stream.columns import Columns, Users, flat_columns, join_columns, pad_columns, users_of
 from seqrec.stream.fixed_shapes import FixedShapes
 from seqrec.stream.order_evaluation import EvaluationPlan, evaluation_plan
 from seqrec.stream.settings import DataSettings
+from seqrec.users import UserValues
 
 Int64 = npt.NDArray[np.int64]
 _NO_BATCH = -1
@@ -49,6 +50,7 @@ class Histories:
         starts, lengths: int64 (n,), the whole histories in ``items``.
         targets: int64 (n,), or None where whole sequences are the histories.
         trained: int64 (n,), events of each user that are trained on; None likewise.
+        users: int32 (n, F), what is known of the users.
         columns: what else is asked of the events, each (events,).
     """
 
@@ -58,6 +60,7 @@ class Histories:
     lengths: Int64
     targets: Int64 | None
     trained: Int64 | None
+    users: Users
     columns: Columns = field(default_factory=dict)
 
 
@@ -90,6 +93,7 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         part: validation or test; None for the whole sequence of every user and no target.
         max_history: latest events that a model gets to see.
         columns: what batches carry of the histories' events beside their items.
+        users: how attributes of the users are written, where batches are to carry some.
     """
 
     def __init__(
@@ -101,21 +105,23 @@ class EvaluationStream(Dataset[EvaluationBatch]):
         *,
         max_history: int,
         columns: Sequence[str] = (),
+        users: UserValues | None = None,
     ):
         self._store = store
         self._split = split
         self._part = part
         self._split_columns = ("items",) if part is None else split.columns
         self._columns = columns
+        self._users = users
         self._max_history = max_history
         left_out: dict[str, int] = {}
         cold, unit_rows, unit_tokens, lengths = 0, [], [], np.zeros(max_history + 1, np.int64)
         for unit in store.units:
             sequences = store.read(unit, columns=self._split_columns)
             if part is not None:
-                for reason, users in split.targets(sequences, part).left_out.items():
-                    left_out[reason] = left_out.get(reason, 0) + int(users.sum())
-            histories = self._histories(sequences, {})
+                for reason, some in split.targets(sequences, part).left_out.items():
+                    left_out[reason] = left_out.get(reason, 0) + int(some.sum())
+            histories = self._histories(sequences, {}, users_of(sequences, None))
             if histories.targets is not None:
                 cold += int((split.train_counts[histories.targets] == 0).sum())
             unit_rows.append(len(histories.rows))
@@ -178,11 +184,13 @@ class EvaluationStream(Dataset[EvaluationBatch]):
 
     def read(self, units: tuple[int, ...]) -> Histories:
         """Histories and targets of some units of the store."""
-        columns = tuple(dict.fromkeys((*self._split_columns, *self._columns)))
+        of_users = () if self._users is None else self._users.columns
+        columns = tuple(dict.fromkeys((*self._split_columns, *self._columns, *of_users)))
         parts, shift = [], 0
         for unit in units:
             sequences = self._store.read(self._store.units[unit], columns=columns)
-            part = self._histories(sequences, flat_columns(sequences, self._columns))
+            users = users_of(sequences, self._users)
+            part = self._histories(sequences, flat_columns(sequences, self._columns), users)
             parts.append(replace(part, starts=part.starts + shift))
             shift += len(part.items)
         targets = [part.targets for part in parts if part.targets is not None]
@@ -194,20 +202,21 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             lengths=np.concatenate([part.lengths for part in parts]),
             targets=np.concatenate(targets) if targets else None,
             trained=np.concatenate(trained) if trained else None,
+            users=np.concatenate([part.users for part in parts]),
             columns=join_columns([part.columns for part in parts]),
         )
 
-    def _histories(self, sequences: Sequences, columns: Columns) -> Histories:
+    def _histories(self, sequences: Sequences, columns: Columns, users: Users) -> Histories:
         if self._part is None:
             keep = sequences.lengths > 0
             starts, lengths = sequences.offsets[:-1][keep], sequences.lengths[keep]
-            return Histories(sequences.rows[keep], sequences.items, starts, lengths, None, None, columns)
+            return Histories(sequences.rows[keep], sequences.items, starts, lengths, None, None, users[keep], columns)
         targets = self._split.targets(sequences, self._part)
         keep = targets.position >= 0
         starts = sequences.offsets[:-1][keep]
         wanted = sequences.items[starts + targets.position[keep]].astype(np.int64)
         trained, ends = self._split.train_end(sequences)[keep], targets.history_end[keep]
-        return Histories(sequences.rows[keep], sequences.items, starts, ends, wanted, trained, columns)
+        return Histories(sequences.rows[keep], sequences.items, starts, ends, wanted, trained, users[keep], columns)
 
     def _collate(self, histories: Histories, chosen: Int64) -> EvaluationBatch:
         starts, whole = histories.starts[chosen], histories.lengths[chosen]
@@ -223,6 +232,6 @@ class EvaluationStream(Dataset[EvaluationBatch]):
             targets=None if histories.targets is None else torch.from_numpy(histories.targets[chosen]),
             seen_offsets=seen_offsets,
             seen_items=seen_items,
-            events=pad_columns(histories.columns, latest, lengths),
+            events=pad_columns(histories.columns, latest, lengths, histories.users[chosen]),
         )
         return batch if self._shapes is None else self._shapes.evaluation(batch)

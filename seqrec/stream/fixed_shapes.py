@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqrec.event_columns import EventColumns
 from seqrec.stream.batches import EvaluationBatch, TrainingBatch
 from seqrec.stream.order_runs import smallest_cap
 
@@ -86,7 +87,7 @@ class FixedShapes:
             inputs=_pad(batch.inputs, shape),
             lengths=F.pad(batch.lengths, (0, more), value=1),
             targets=padded,
-            events=batch.events.each(partial(_pad, shape=shape)),
+            events=_pad_events(batch.events, shape),
             keys=F.pad(batch.keys, (0, shape.rows - len(batch.keys))),
             places=_places(padded, shape.targets),
         )
@@ -97,13 +98,19 @@ class FixedShapes:
             return batch
         shape = self(len(batch.items), batch.items.shape[1])
         lengths = F.pad(batch.lengths, (0, shape.rows - len(batch.items)), value=1)
-        items, events = _pad(batch.items, shape), batch.events.each(partial(_pad, shape=shape))
+        items, events = _pad(batch.items, shape), _pad_events(batch.events, shape)
         return replace(batch, items=items, lengths=lengths, events=events, fixed_shape=True)
 
 
 def _pad(values: Tensor, shape: Shape) -> Tensor:
     """The same with 0 to the right and below."""
     return F.pad(values, (0, shape.length - values.shape[1], 0, shape.rows - len(values)))
+
+
+def _pad_events(events: EventColumns, shape: Shape) -> EventColumns:
+    users = events.users
+    more = None if users is None else F.pad(users, (0, 0, 0, shape.rows - len(users)))
+    return events.each(partial(_pad, shape=shape))._replace(users=more)
 
 
 def _places(targets: Tensor, n: int) -> Tensor:

@@ -16,9 +16,10 @@ from seqrec.store.sequences import Sequences
 from seqrec.store.split import Part, Temporal
 from seqrec.store.store import SequenceStore
 from seqrec.stream.collate import Int64, pad, with_slack
-from seqrec.stream.columns import flat_columns, join_columns, pad_columns
+from seqrec.stream.columns import flat_columns, join_columns, pad_columns, users_of
 from seqrec.stream.long_histories import SlidingSettings, parts
 from seqrec.stream.settings import DataSettings
+from seqrec.users import UserValues
 
 
 @dataclass
@@ -53,6 +54,7 @@ class OutcomeStream(IterableDataset[OutcomeBatch]):
         settings: longest input and batch budget.
         part: validation, whose labels are what was known at the test cut, or test, with all that the log tells.
         columns: what batches carry of the events beside their items.
+        users: how attributes of the users are written, where batches are to carry some.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class OutcomeStream(IterableDataset[OutcomeBatch]):
         part: Part,
         *,
         columns: Sequence[str] = (),
+        users: UserValues | None = None,
     ):
         assert store.manifest.time_percentiles is not None  # a temporal split has looked at them
         self._store = store
@@ -74,6 +77,7 @@ class OutcomeStream(IterableDataset[OutcomeBatch]):
         cuts = {"validation": (split.validation_cut_us, split.test_cut_us), "test": (split.test_cut_us, last)}
         self._after_us, self._until_us = cuts[part]
         self._columns = columns
+        self._users = users
         self.place(0, 1)
 
     def place(self, rank: int, world_size: int) -> None:
@@ -86,7 +90,8 @@ class OutcomeStream(IterableDataset[OutcomeBatch]):
         return DataLoader(self, batch_size=None)
 
     def __iter__(self) -> Iterator[OutcomeBatch]:
-        columns = tuple(dict.fromkeys((*self._labeller.columns, *self._columns)))
+        of_users = () if self._users is None else self._users.columns
+        columns = tuple(dict.fromkeys((*self._labeller.columns, *self._columns, *of_users)))
         for unit in self._units:
             yield from self._batches(self._store.read(unit, columns=columns))
 
@@ -104,7 +109,7 @@ class OutcomeStream(IterableDataset[OutcomeBatch]):
         some = np.flatnonzero(labelled[starts + cut.length] > labelled[starts + own])
         some = some[np.argsort(cut.length[some], kind="stable")]
         columns = join_columns([flat_columns(sequences, self._columns)], self._max_length)
-        items = with_slack([sequences.items], self._max_length)
+        items, users = with_slack([sequences.items], self._max_length), users_of(sequences, self._users)
         for chosen in self._shares(some, cut.length):
             lengths = cut.length[chosen]
             judged = pad(labels, starts[chosen], lengths)
@@ -114,7 +119,7 @@ class OutcomeStream(IterableDataset[OutcomeBatch]):
                 items=pad(items, starts[chosen], lengths),
                 lengths=torch.from_numpy(lengths),
                 labels=judged,
-                events=pad_columns(columns, starts[chosen], lengths),
+                events=pad_columns(columns, starts[chosen], lengths, users[cut.history[chosen]]),
             )
 
     def _shares(self, some: Int64, lengths: Int64) -> Iterator[Int64]:

@@ -12,9 +12,10 @@ from seqrec.random import row_keys
 from seqrec.store.sequences import Sequences
 from seqrec.store.split import Split
 from seqrec.stream.collate import sparse_rows, with_slack
-from seqrec.stream.columns import Columns, flat_columns, join_columns
+from seqrec.stream.columns import Columns, Users, flat_columns, join_columns, users_of
 from seqrec.stream.long_histories import SlidingSettings, parts
 from seqrec.stream.settings import DataSettings
+from seqrec.users import UserValues
 
 Int64 = npt.NDArray[np.int64]
 Labels = Callable[[Sequences], npt.NDArray[np.int32]]
@@ -31,6 +32,7 @@ class TrainableRows:
             before it. No two sequences of a store have the same.
         items: int32 (events,).
         starts, lengths: int64 (n,), in ``items``.
+        users: int32 (n, F), what is known of their users.
         columns: what else is asked of the events, each (events,).
     """
 
@@ -38,11 +40,19 @@ class TrainableRows:
     items: npt.NDArray[np.int32]
     starts: Int64
     lengths: Int64
+    users: Users
     columns: Columns = field(default_factory=dict)
 
     def __getitem__(self, chosen: Int64 | slice) -> TrainableRows:
         """Some of the sequences, of the same events."""
-        return TrainableRows(self.ids[chosen], self.items, self.starts[chosen], self.lengths[chosen], self.columns)
+        return TrainableRows(
+            self.ids[chosen],
+            self.items,
+            self.starts[chosen],
+            self.lengths[chosen],
+            self.users[chosen],
+            self.columns,
+        )
 
 
 def rows_of(ids: Int64) -> Int64:
@@ -64,6 +74,7 @@ class TrainableRule:
         extra_events: events that a sequence has beyond its inputs.
         columns: what is asked of the events beside their items.
         labels: makes a further column, of what became of the events; see `seqrec.outcomes`.
+        users: how attributes of the users are written, where some are asked for.
     """
 
     def __init__(
@@ -73,12 +84,14 @@ class TrainableRule:
         extra_events: int,
         columns: Sequence[str] = (),
         labels: Labels | None = None,
+        users: UserValues | None = None,
     ):
         self._split = split
         self._settings = settings
         self._extra_events = extra_events
         self._columns = columns
         self._labels = labels
+        self._users = users
 
     def describe(self) -> str:
         """The rule for lengths in words; the protocol describes itself."""
@@ -93,9 +106,9 @@ class TrainableRule:
         columns = flat_columns(sequences, self._columns)
         if self._labels is not None:
             columns["labels"] = self._labels(sequences)
-        return self._cut(sequences, columns)
+        return self._cut(sequences, columns, users_of(sequences, self._users))
 
-    def _cut(self, sequences: Sequences, columns: Columns) -> TrainableRows:
+    def _cut(self, sequences: Sequences, columns: Columns, of_users: Users) -> TrainableRows:
         ends = self._split.train_end(sequences)
         taught = np.flatnonzero(ends >= _SHORTEST)
         cut = parts(
@@ -110,11 +123,12 @@ class TrainableRule:
             offsets, kept = sparse_rows(starts, cut.length)
             items, starts = items[kept], offsets[:-1]
             columns = {name: column[kept] for name, column in columns.items()}
-        return TrainableRows(sequences.rows[users] + (cut.age << _AGE_BIT), items, starts, cut.length, columns)
+        ids = sequences.rows[users] + (cut.age << _AGE_BIT)
+        return TrainableRows(ids, items, starts, cut.length, of_users[users], columns)
 
     def count(self, sequences: Sequences) -> Int64:
         """int64 (max_length + 1,): training sequences by the number of their inputs."""
-        inputs = self._cut(sequences, {}).lengths - self._extra_events
+        inputs = self._cut(sequences, {}, users_of(sequences, None)).lengths - self._extra_events
         return np.bincount(inputs, minlength=self._settings.max_length + 1)
 
     def join(self, units: Sequence[TrainableRows]) -> TrainableRows:
@@ -126,5 +140,6 @@ class TrainableRule:
             with_slack([unit.items for unit in units], longest),
             np.concatenate([unit.starts + shift for unit, shift in zip(units, shifts, strict=True)]),
             np.concatenate([unit.lengths for unit in units]),
+            np.concatenate([unit.users for unit in units]),
             join_columns([unit.columns for unit in units], longest),
         )

@@ -30,6 +30,7 @@ from seqrec.stream.order_share import Share, micro_batches_per_step, share, stri
 from seqrec.stream.order_windows import Window
 from seqrec.stream.settings import DataSettings
 from seqrec.stream.trainable import Labels, TrainableRows, TrainableRule, keys_of, rows_of
+from seqrec.users import UserValues
 
 Int64 = npt.NDArray[np.int64]
 # Steps that one job collates at most, since handing over a small step costs about as much as making it. A window has 64
@@ -92,6 +93,7 @@ class TrainingStream:
         columns: what batches carry of the events beside their items.
         labels: what became of events, for a task that asks; made of whole sequences with ``label_columns``.
         label_columns: of the store.
+        users: how attributes of the users are written, where batches are to carry some.
 
     Attributes:
         n_steps: steps of an epoch.
@@ -111,6 +113,7 @@ class TrainingStream:
         columns: Sequence[str] = (),
         labels: Labels | None = None,
         label_columns: Sequence[str] = (),
+        users: UserValues | None = None,
     ):
         self._store = store
         self._split = split
@@ -119,8 +122,9 @@ class TrainingStream:
         self._seed = seed
         self._in_batch = in_batch
         self._columns = columns
-        self._read_columns = tuple(dict.fromkeys((*split.columns, *columns, *label_columns)))
-        self._rule = TrainableRule(split, settings, task.extra_events, columns, labels)
+        of_users = () if users is None else users.columns
+        self._read_columns = tuple(dict.fromkeys((*split.columns, *columns, *label_columns, *of_users)))
+        self._rule = TrainableRule(split, settings, task.extra_events, columns, labels, users)
         self._unit_rows, self._unit_tokens, self._histogram = self._count()
         self.n_steps = steps_per_epoch(
             self._unit_rows, self._unit_tokens, partitions=settings.partitions, step_tokens=settings.step_tokens
@@ -292,7 +296,7 @@ class TrainingStream:
         if not len(keys):
             return self._filler(position)
         items = pad(rows.items, rows.starts, rows.lengths)
-        events = pad_columns(rows.columns, rows.starts, rows.lengths)
+        events = pad_columns(rows.columns, rows.starts, rows.lengths, rows.users)
         pairs = self._task.pairs(items, torch.from_numpy(rows.lengths), keys, events)
         named = torch.from_numpy(rows_of(rows.ids)), torch.from_numpy(keys.view(np.int64))
         return TrainingBatch(*pairs, *named, 0, 0, position, 0, position)

@@ -35,6 +35,7 @@ def test_all_recipes_are_found() -> None:
         "deskdrop-outcome",
         "deskdrop",
         "ml-100k-outcome-text",
+        "ml-100k-outcome-users",
         "ml-100k-outcome",
         "ml-100k",
         "ml-1m-causal",
@@ -80,6 +81,7 @@ def make_twin(root: Path) -> Path:
     write(root / "ml-100k/u.data.gz", ratings)
     titles = "".join(f"{i}|Film {i} (1995)|||" + "|0" * 19 + "\n" for i in range(1, 40))
     write(root / "ml-100k/u.item.gz", titles)
+    write(root / "ml-100k/u.user.gz", "".join(f"{u}|{20 + u}|{'MF'[u % 2]}|writer|1234{u}\n" for u in range(1, 60)))
     head = "timestamp,eventType,contentId,personId,sessionId,userCountry\n"
     rare = {1: "LIKE", 2: "BOOKMARK", 3: "COMMENT CREATED", 4: "FOLLOW"}
     views = "".join(f"{t},{rare.get(t % 20, 'VIEW')},-{i}00,{u},{t // 999},BR\n" for u, i, t in events)

@@ -3,13 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from seqrec.errors import ColumnError, LogError
-from seqrec.logs import ItemTableSettings
+from seqrec.logs import ItemTableSettings, UserTableSettings
 from seqrec.store import SequenceStore
 
-from .conftest import Prepare, audit, write
+from .conftest import Prepare, audit, rows, write
 
 LOG = "u 007 7 7\n"
 
@@ -72,3 +73,47 @@ def test_items_without_events_may_stand_behind_the_others(prepared: Prepare, tmp
     ]
     assert store.manifest.counts.items == 4
     assert audit(store)["attributes"] == {"items_of_the_log_without_attributes": 1, "attribute_rows_without_events": 2}
+
+
+USERS = "id,sex,age\nu,F,25\n007,,31\nnobody,M,40\n"
+
+
+def with_users(prepared: Prepare, folder: Path, content: str, **table: Any) -> SequenceStore:
+    write(folder / "users.csv", content)
+    users = UserTableSettings(path="users.csv", id="id", **table)
+    return prepared("u 5 6\n007 5 5 7\nv 7\n", name="log.txt", users=users)
+
+
+def test_users_keep_the_named_columns_by_exact_id(prepared: Prepare, tmp_path: Path) -> None:
+    store = with_users(prepared, tmp_path, USERS, columns=["age", "sex"])
+    assert list(rows(store, "age", "sex")) == [
+        {"user_id": "007", "age": "31", "sex": None},
+        {"user_id": "u", "age": "25", "sex": "F"},
+        {"user_id": "v", "age": None, "sex": None},
+    ]
+    assert store.manifest.user_attributes == ["age", "sex"]
+    assert audit(store)["attributes"] == {"users_without_attributes": 1, "user_attribute_rows_without_events": 1}
+    less = with_users(lambda *a, **k: prepared(*a, out="less", **k), tmp_path, USERS, columns=["age"])
+    (shard,) = less.manifest.shards
+    assert pq.read_schema(less.path / shard.file).names[-2:] == ["values", "age"]  # of people only what is asked for
+
+
+def test_faults_in_a_table_of_users_name_its_settings(prepared: Prepare, tmp_path: Path) -> None:
+    with pytest.raises(ColumnError, match=r"(?s)users.csv: no column `zip`.*logs.users.columns"):
+        with_users(prepared, tmp_path, USERS, columns=["zip"])
+    with pytest.raises(LogError, match=r"(?s)users.csv, column `id`: 1 ids occur.*'u' in rows 1, 4.*one row a user"):
+        with_users(prepared, tmp_path, USERS + "u,M,3\n", columns=["age"])
+    with pytest.raises(LogError, match=r"(?s)row 4: malformed line.*logs.users.header"):
+        with_users(prepared, tmp_path, USERS + "w\n", columns=["age"])
+
+
+@pytest.mark.parametrize("columns", [["items"], ["age", "age"], []])
+def test_columns_of_users_have_names_of_their_own(columns: list[str]) -> None:
+    with pytest.raises(ValueError, match="columns"):
+        UserTableSettings(path="users.csv", columns=columns)
+
+
+def test_columns_of_users_and_of_events_do_not_meet(prepared: Prepare) -> None:
+    users = UserTableSettings(path="users.csv", columns=["age"])
+    with pytest.raises(ValueError, match="both name"):
+        prepared("user,item,time,age\nu,1,5,3\n", context=["age"], users=users)

@@ -7,7 +7,7 @@ import pytest
 
 from seqrec.errors import LogError
 from seqrec.logs import ItemTableSettings, LogSettings
-from seqrec.logs.sources import item_table_source, log_sources
+from seqrec.logs.sources import FileSource, log_sources, table_source
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -97,13 +97,13 @@ def test_fingerprint_is_of_the_bytes(tmp_path: Path) -> None:
     assert (file.path, file.size_bytes, file.sha256) == ("a.csv", 5, hashlib.sha256(b"a.csv").hexdigest())
 
 
-def test_item_table_is_one_table(tmp_path: Path) -> None:
+def test_a_table_of_attributes_is_one_file(tmp_path: Path) -> None:
     touch(tmp_path, "a.csv", "i1.tsv", "i2.tsv", "i.txt")
 
-    def source(path: str) -> object:
-        return item_table_source(LogSettings(sources=["a.csv"], root=str(tmp_path), items=ItemTableSettings(path=path)))
+    def source(path: str) -> FileSource:
+        return table_source(LogSettings(sources=["a.csv"], root=str(tmp_path)), ItemTableSettings(path=path))
 
-    assert source("i1.tsv").format == "tsv"  # type: ignore[attr-defined]
+    assert source("i1.tsv").format == "tsv"
     with pytest.raises(LogError, match="matches 2 files"):
         source("i*.tsv")
     with pytest.raises(LogError, match=r"(?s)i.txt: not a table.*logs.items.format"):

@@ -82,7 +82,7 @@ def test_nothing_is_known_of_a_masked_event(training: Callable[..., TrainingStre
     (batch,) = training(head="masked_item", columns=ALL).step(Position(0, 0))
     masked = batch.inputs == MASK
     assert masked.any()
-    times, actions, values, _ = batch.events
+    times, actions, values, *_ = batch.events
     assert times is not None
     assert actions is not None
     assert values is not None

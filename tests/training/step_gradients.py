@@ -42,7 +42,8 @@ def record(values: dict[str, Any], world_size: int) -> Recorder:
     recipe = parse_recipe(values, where="test")
     data = build_data(recipe)
     torch.manual_seed(0)
-    model = build_recipe_model(recipe, data.store, total_steps=STEPS, features=item_features(recipe, data))
+    features, users = item_features(recipe, data), data.user_values
+    model = build_recipe_model(recipe, data.store, total_steps=STEPS, features=features, users=users)
     # a rate so small that no weight changes: each step's gradient is that of the same model
     counts = data.split.train_counts
     module = SequenceRecommender(model, OptimizerSettings(lr=1e-30), seed=1, total_steps=STEPS, train_counts=counts)

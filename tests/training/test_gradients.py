@@ -43,6 +43,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "gated_transformer": {"backbone": SIZE | {"kind": "gated_transformer"}},
     "gru": {"backbone": {"kind": "gru", "layers": 2, "width": 16, "dropout": 0.2}},
+    "users": {"backbone": SIZE | {"kind": "gpt2"}, "users": {"categories": ["band"], "numbers": ["age"]}},
 }
 PLACES = 10  # of a slate
 # the norm of a tensor's difference, as it is and as a part of the whole gradient's norm
@@ -54,7 +55,7 @@ NAMES = [f"{loss}-{m}-{size}-{p}" for loss in LOSSES for m in ("gpt2", "bert") f
 # what slates and outcomes have of their own is how many targets they count; a thin step may have no outcome
 NAMES += [f"sampled-slate-{size}-64-true" for size in SIZES]
 NAMES += [f"full-outcome-{size}-64-true" for size in SIZES if "thin" not in size]
-NAMES += [f"full-{model}-thin-slots-64-true" for model in ("hstu", "gated_transformer", "gru")]
+NAMES += [f"full-{model}-thin-slots-64-true" for model in ("hstu", "gated_transformer", "gru", "users")]
 # items made of features, whose ids a step leaves out alike on all ranks
 FUSED = {"kind": "fused", "width": 16, "categories": [{"column": "category"}], "id_dropout": 0.4}
 NAMES += ["full_fused-gpt2-slots-64-true", "sampled_fused-bert-slots-64-true"]
@@ -98,7 +99,8 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     recipe = parse_recipe(values, where="test")
     data = build_data(recipe)
     torch.manual_seed(0)
-    model = build_recipe_model(recipe, data.store, total_steps=STEPS, features=item_features(recipe, data))
+    features, users = item_features(recipe, data), data.user_values
+    model = build_recipe_model(recipe, data.store, total_steps=STEPS, features=features, users=users)
     model.items.start_step(int(raw_bits(1, "items", 1, 0, step)[0] >> 1))
     counts = data.split.train_counts
     module = SequenceRecommender(model, OptimizerSettings(), seed=1, total_steps=STEPS, train_counts=counts)

@@ -25,7 +25,11 @@ ZERO_3 = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold"
 BACKBONE = {"kind": "gpt2", "layers": 2, "heads": 2, "width": 16, "dropout": 0.1}
 KINDS: dict[str, dict[str, Any]] = {
     # four slots a step: accumulated on one process and on two
-    "full": {"data": {"partitions": 4}, "trainer": {"gradient_clip_val": 0.5}},
+    "full": {
+        "data": {"partitions": 4},
+        "model": {"users": {"categories": ["band"], "numbers": ["age"]}},
+        "trainer": {"gradient_clip_val": 0.5},
+    },
     "lora": {
         "model": {
             "backbone": BACKBONE | {"trainable": False, "activation_checkpointing": True},
