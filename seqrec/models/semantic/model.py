@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -131,7 +133,10 @@ class SemanticIdModel(RankingModel):
 _IGNORED = -100
 
 
-def tokens(length: Tensor, levels: int) -> Tensor:
+_Length = TypeVar("_Length", int, Tensor)
+
+
+def tokens(length: _Length, levels: int) -> _Length:
     """Positions that a backbone takes for histories of some lengths, and a target whose last code is not read."""
     return (length + 1) * levels - 1
 
