@@ -47,6 +47,7 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.model import SequenceModel
 from seqrec.models.outcome import VectorOutcomeModel
 from seqrec.models.outcome_model import OutcomeModel
@@ -107,6 +108,7 @@ __all__ = [
     "LoraSettings",
     "MaskedItem",
     "MaskedItemSettings",
+    "MicroBatch",
     "ModelSettings",
     "NegativeSampler",
     "Negatives",

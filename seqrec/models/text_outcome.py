@@ -13,6 +13,7 @@ from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
 from seqrec.models.items import PAD, Items
 from seqrec.models.losses import FullSoftmax, Negatives
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.outcome_model import OutcomeModel, outcome_loss
 from seqrec.models.pooling import Pooling
 from seqrec.models.text_histories import QUESTION, HistoryWriter, Written
@@ -82,27 +83,16 @@ class TextOutcomeModel(OutcomeModel):
         pooled: Tensor = self.pool(self.backbone(F.embedding(words, self.writer.words), lengths), lengths)
         return F.linear(pooled.to(self.items.weight.dtype), self.items.weight, self.bias)
 
-    def training_loss(
-        self,
-        inputs: Tensor,
-        lengths: Tensor,
-        targets: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        negatives: Negatives | None = None,
-        dropout_keys: Tensor | None = None,
-        places: Tensor | None = None,
-    ) -> Tensor:
-        """As `OutcomeModel` has it, of targets that are labels; a pass is as many texts as there are."""
-        if places is None:
-            (places,) = torch.where(targets.flatten() != PAD)
-            if not len(places):  # as of a rank without rows, which must meet the others
-                places = places.new_zeros(1)
-        rows = places // inputs.shape[1]
-        if dropout_keys is not None and len(dropout_keys):  # a filler has none
-            dropout_keys = dropout_keys[rows]
-        self.backbone.dropout_keys.rows = dropout_keys
-        words, counts, _ = self.texts(inputs, places, events)
-        return outcome_loss(self.forward(words, counts), targets.flatten().index_select(0, places))
+    def training_loss(self, batch: MicroBatch, negatives: Negatives | None = None) -> Tensor:
+        """As `RankingModel` says, of targets that are labels; a pass is as many texts as there are places."""
+        places, keys = batch.found_places(), batch.dropout_keys
+        if not len(places):  # as of a rank without rows, which must meet the others
+            places = places.new_zeros(1)
+        if keys is not None and len(keys):  # a filler has none
+            keys = keys[places // batch.inputs.shape[1]]
+        self.backbone.dropout_keys.rows = keys
+        words, counts, _ = self.texts(batch.inputs, places, batch.events)
+        return outcome_loss(self.forward(words, counts), batch.targets.flatten().index_select(0, places))
 
     def logits(self, inputs: Tensor, lengths: Tensor, places: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
         """As `OutcomeModel.logits`, in passes of texts of like length."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -33,8 +34,10 @@ class UserEmbedding(nn.Module):
     def __init__(self, values: UserValues, width: int, *, init_std: float):
         super().__init__()
         self.values = values
-        self._sizes = [len(names) for names in values.categories.values()]
-        self.of_values = nn.Parameter(torch.randn(sum(self._sizes), width) * init_std) if self._sizes else None
+        # one parameter for all categories, each with rows of its own
+        ends = list(accumulate((len(names) for names in values.categories.values()), initial=0))
+        self._rows = [slice(*both) for both in pairwise(ends)]
+        self.of_values = nn.Parameter(torch.randn(ends[-1], width) * init_std) if self._rows else None
         self.of_numbers = nn.Parameter(torch.randn(len(values.numbers), width) * init_std) if values.numbers else None
         digest = hashlib.sha256(values.model_dump_json().encode()).digest()
         self.register_buffer("fingerprint", torch.tensor(list(digest), dtype=torch.uint8))
@@ -43,10 +46,11 @@ class UserEmbedding(nn.Module):
         """Vectors float (B, D) of attributes int64 (B, F), as `seqrec.users.UserValues` writes them."""
         parts = []
         if self.of_values is not None:
-            for number, vectors in enumerate(self.of_values.split(self._sizes)):
+            for number, rows in enumerate(self._rows):
+                vectors = self.of_values[rows]
                 parts.append(F.embedding(users[:, number], torch.cat([vectors.mean(0, keepdim=True), vectors])))
         if self.of_numbers is not None:
-            numbers = users[:, len(self._sizes) :].to(self.of_numbers.dtype) / UNIT
+            numbers = users[:, len(self._rows) :].to(self.of_numbers.dtype) / UNIT
             parts.append(numbers @ self.of_numbers)
         return torch.stack(parts).sum(0)
 

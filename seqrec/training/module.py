@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from seqrec.evaluation import OutcomeHistogram, RankHistogram, cutoffs_within, judge, rank_users
-from seqrec.models import Negatives, NegativeSampler, OutcomeModel, RankingModel, SequenceModel
+from seqrec.models import MicroBatch, Negatives, NegativeSampler, OutcomeModel, RankingModel, SequenceModel
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, OutcomeBatch, TrainingBatch
 from seqrec.training.averages import AverageWeights
@@ -81,8 +81,9 @@ class SequenceRecommender(L.LightningModule):
         self._negatives: Negatives | None = None
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
-        # DDP reads the name. Buffers of items are constants, which it would send in every step
-        self._ddp_params_and_buffers_to_ignore = [f"model.items.{name}" for name, _ in model.items.named_buffers()]
+        # DDP reads the name. Buffers of items and of what writes texts are constants, which it would send in every step
+        constants = [name for name, _ in model.named_buffers() if name.startswith(("items.", "writer."))]
+        self._ddp_params_and_buffers_to_ignore = [f"model.{name}" for name in constants]
         if self._updates_rows:
             model.use_row_gradients()
             # `AverageRowGradients` does what DDP then does not
@@ -135,9 +136,8 @@ class SequenceRecommender(L.LightningModule):
             if self._sampler is not None:
                 table = self.model.items.weight
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
-        summed = self.model.training_loss(
-            batch.inputs, batch.lengths, batch.targets, batch.events, self._negatives, batch.keys, batch.places
-        )
+        learnt = MicroBatch(batch.inputs, batch.lengths, batch.targets, batch.events, batch.keys, batch.places)
+        summed = self.model.training_loss(learnt, self._negatives)
         targets, stops = self._step_sums.wait()
         # a step without a target, as labels may leave one, has no gradient
         loss = summed * (loss_factor(self.trainer) / targets.clamp(min=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from seqrec.event_columns import EventColumns
 from seqrec.models import (
     Backbone,
     HistoryText,
+    MicroBatch,
     ModelSettings,
     OneOutcome,
     TextOutcomeModel,
@@ -108,24 +110,20 @@ def test_the_loss_is_that_of_the_known_outcomes_whatever_else_is_in_the_batch() 
             (([1], [2], 3), 1, 1.0),
         )
     )
-    loss = model.training_loss(INPUTS, LENGTHS, targets, EVENTS)
+    loss = model.training_loss(MicroBatch(INPUTS, LENGTHS, targets, EVENTS))
     torch.testing.assert_close(loss.detach(), expected)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
     model.train()
-    keys = torch.tensor([123, 456])
-    whole = model.training_loss(INPUTS, LENGTHS, targets, EVENTS, dropout_keys=keys)
+    whole = MicroBatch(INPUTS, LENGTHS, targets, EVENTS, dropout_keys=torch.tensor([123, 456]))
     rows = [
-        model.training_loss(
-            INPUTS[row : row + 1], LENGTHS[row : row + 1], targets[row : row + 1],
-            EventColumns(actions=EVENTS.actions[row : row + 1]), dropout_keys=keys[row : row + 1],
-        )
-        for row in (0, 1)
-    ]  # fmt: skip
-    torch.testing.assert_close(whole, sum(rows))
+        MicroBatch(*(part[row : row + 1] for part in whole[:3]), EVENTS.every(itemgetter(slice(row, row + 1))), keys)
+        for row, keys in enumerate(torch.tensor([[123], [456]]))
+    ]
+    torch.testing.assert_close(model.training_loss(whole), sum(map(model.training_loss, rows)))
     one, zero = torch.ones(1, 1, dtype=torch.long), torch.zeros(1, 1, dtype=torch.long)
-    filler = model.training_loss(one, one[0], zero, EventColumns(actions=zero), dropout_keys=keys[:0])
-    assert float(filler.detach()) == 0
+    filler = MicroBatch(one, one[0], zero, EventColumns(actions=zero), dropout_keys=zero[:0, 0])
+    assert float(model.training_loss(filler).detach()) == 0
 
 
 def test_an_event_of_each_sequence_is_asked_about_any_of_them_alike() -> None:
