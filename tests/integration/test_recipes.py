@@ -13,7 +13,10 @@ from seqrec.recipe import Recipe, fit, load_recipe
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.yaml"))
 COMMANDS = {"demo.yaml": "# seqrec demo"}
-FEWER_CODES = {"amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.items.codes={folder}/ids"]}
+SMALLER = {
+    "amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.items.codes={folder}/ids"],
+    "ml-100k-outcome-text": ["data.step_tokens=2048"],  # so that the twin has an epoch of few steps
+}
 
 
 def test_all_recipes_are_found() -> None:
@@ -56,7 +59,7 @@ def test_head_of_the_file(path: Path) -> None:
 def test_a_few_steps_on_a_twin_of_its_data(path: Path, shop_log: Path, tmp_path: Path) -> None:
     root = shop_log if path.stem == "demo" else make_twin(tmp_path / "data")
     overrides = [f"logs.root={root}", f"data.store={tmp_path / 'store'}", "trainer.max_steps=2", "name=twin"]
-    overrides += [one.format(folder=tmp_path) for one in FEWER_CODES.get(path.stem, [])]
+    overrides += [one.format(folder=tmp_path) for one in SMALLER.get(path.stem, [])]
     overrides += ["trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu"]
     recipe = load_recipe(path, overrides)
     run = fit(recipe, runs=tmp_path / "runs")
