@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from seqrec.errors import RecipeError, TokenizerError
+from seqrec.features import TextEncoder, item_texts
 from seqrec.models import SemanticItemsSettings, SequenceModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.ids import CATALOGUE, TRAINED_ON, trained_on
@@ -23,8 +24,6 @@ from seqrec.tokenize import (
     VectorSettings,
     co_occurrence_vectors,
     digest,
-    item_texts,
-    text_vectors,
 )
 from seqrec.versions import versions
 
@@ -101,7 +100,8 @@ def _folder(recipe: Recipe) -> Path:
 def _vectors(settings: VectorSettings, data: SequenceDataModule) -> Tensor:
     """float (N, D), of one kind."""
     if isinstance(settings, TextVectorSettings):
-        return text_vectors(item_texts(data.store.catalogue, settings.columns), settings)
+        texts = item_texts(data.store.catalogue, settings.template, setting="tokenizer.vectors: template")
+        return TextEncoder(settings.source, settings.max_tokens)(texts)
     if isinstance(settings, CoOccurrenceVectorSettings):
         return co_occurrence_vectors(data.training_sequences(), data.store.manifest.counts.items, settings)
     from seqrec.recipe.run import Run  # which makes ids before it trains

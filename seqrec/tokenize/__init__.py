@@ -11,7 +11,6 @@ from seqrec.tokenize.settings import (
     TokenizerSettings,
     VectorSettings,
 )
-from seqrec.tokenize.text import item_texts, text_vectors
 from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer
 from seqrec.tokenize.vectors import digest
 
@@ -28,7 +27,5 @@ __all__ = [
     "VectorSettings",
     "co_occurrence_vectors",
     "digest",
-    "item_texts",
     "report_table",
-    "text_vectors",
 ]
