@@ -32,7 +32,7 @@ def quiet_start() -> None:
 def quiet_imports() -> None:
     """To be called before peft is imported, which imports bitsandbytes where that is installed.
 
-    It offers to download kernels that read scales in bfloat16, with which seqrec never computes; all else it says stays.
+    Its offer of kernels for scales in bfloat16, with which seqrec never computes, is dropped; all else it says stays.
     """
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
         lambda record: "gemm_4bit_forward" not in record.getMessage()

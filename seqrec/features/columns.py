@@ -1,0 +1,31 @@
+"""Columns of the catalogue, by what a recipe calls them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from seqrec.errors import RecipeError, nearest
+from seqrec.store import Catalogue
+
+
+def column_of(catalogue: Catalogue, name: str, *, setting: str) -> pa.ChunkedArray:
+    """A column of the catalogue.
+
+    Raises:
+        RecipeError: there is none; names the nearest.
+    """
+    if name in catalogue.table.column_names:
+        return catalogue.table.column(name)
+    near = nearest(name, catalogue.table.column_names)
+    raise RecipeError(
+        f"the catalogue has no column `{name}`",
+        where=setting,
+        has=", ".join(f"`{column}`" for column in catalogue.table.column_names),
+        do=f"did you mean `{near}`?" if near else "take one that it has, or name more in `logs.items.columns`",
+    )
+
+
+def texts_of(catalogue: Catalogue, name: str, *, setting: str) -> list[str | None]:
+    """The same column's N cells as text, None where there is nothing."""
+    texts: list[str | None] = column_of(catalogue, name, setting=setting).cast(pa.string()).to_pylist()
+    return texts
