@@ -22,6 +22,7 @@ from seqrec.tokenize import (
     Tokenizer,
     TokenizerReport,
     VectorSettings,
+    check_codes,
     co_occurrence_vectors,
     digest,
 )
@@ -55,6 +56,7 @@ def tokenize(recipe: Recipe, *, fresh: bool = False) -> TokenizerReport:
     ensure_store(recipe)
     data = build_data(recipe)
     settings = recipe.tokenizer
+    check_codes(settings.quantizer, data.store.manifest.counts.items)  # vectors may take long
     blocks = [_vectors(one, data) for one in settings.vectors]
     weights = [one.weight for one in settings.vectors]
     tokenizer, report = Tokenizer.train(blocks, settings.quantizer, weights=weights, seed=recipe.seed)

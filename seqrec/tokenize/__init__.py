@@ -11,7 +11,7 @@ from seqrec.tokenize.settings import (
     TokenizerSettings,
     VectorSettings,
 )
-from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer
+from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer, check_codes
 from seqrec.tokenize.vectors import digest
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "TokenizerReport",
     "TokenizerSettings",
     "VectorSettings",
+    "check_codes",
     "co_occurrence_vectors",
     "digest",
     "report_table",
