@@ -7,13 +7,21 @@ import pyarrow as pa
 from seqrec.errors import RecipeError, nearest
 from seqrec.store import Catalogue
 
+_OF_THE_WHOLE_LOG = ("count", "first_seen", "last_seen")
+
 
 def column_of(catalogue: Catalogue, name: str, *, setting: str) -> pa.ChunkedArray:
     """A column of the catalogue.
 
     Raises:
-        RecipeError: there is none; names the nearest.
+        RecipeError: there is none, where the nearest is named; or it knows of events that are to be predicted.
     """
+    if name in _OF_THE_WHOLE_LOG:
+        raise RecipeError(
+            f"`{name}` is of the whole log, and knows of events that are to be predicted",
+            where=setting,
+            do="take a column that says what an item is",
+        )
     if name in catalogue.table.column_names:
         return catalogue.table.column(name)
     near = nearest(name, catalogue.table.column_names)
