@@ -102,6 +102,15 @@ def others() -> dict[str, dict[str, Any]]:
         "bert": values(
             40_000, BERT | {"width": 480}, "deepspeed_stage_2", head=MASKED, max_length=80, step_tokens=1500
         ),
+        "llama, slates": values(
+            40_000,
+            LLAMA,
+            "ddp",
+            loss=SAMPLED,
+            head={"kind": "slate", "size": 5, "decoder": "gru"},
+            max_length=50,
+            step_tokens=1500,
+        ),
         "wide llama, bce": values(
             100_000,
             WIDE_LLAMA,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from harness import write_result
 
-from seqrec.models import ModelSettings, NegativeSampler, SequenceModel, build_model
+from seqrec.models import MicroBatch, ModelSettings, NegativeSampler, SequenceModel, build_model
 from seqrec.random import draw_items
 from seqrec.training import OptimizerSettings
 from seqrec.training.optimizer import build_optimizer
@@ -47,9 +47,8 @@ class Steps:
         started = time.perf_counter()
         lengths = torch.full((SEQUENCES,), EVENTS)
         negatives = self.sampler.draw(0, self.step)
-        loss = (
-            self.model.training_loss(items[:, :-1], lengths, items[:, 1:], negatives=negatives) / items[:, 1:].numel()
-        )
+        batch = MicroBatch(items[:, :-1], lengths, items[:, 1:])
+        loss = self.model.training_loss(batch, negatives) / batch.targets.numel()
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -122,7 +122,7 @@ def model_of(loss: str) -> Any:
 
 def train(model: Any, steps: list[dict[str, Any]], device: Any, sync: Any = lambda: None) -> list[float]:
     """The loss of each step; read at the end, as reading one would make XLA compute it alone."""
-    from seqrec.models import Negatives
+    from seqrec.models import MicroBatch, Negatives
 
     model.to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -131,10 +131,8 @@ def train(model: Any, steps: list[dict[str, Any]], device: Any, sync: Any = lamb
         inputs, lengths, targets, keys, places = (None if t is None else t.to(device) for t in step["batch"])
         drawn = step["negatives"]
         negatives = None if drawn is None else Negatives(*drawn).to(device, torch.float32)
-        loss = (
-            model.training_loss(inputs, lengths, targets, negatives=negatives, dropout_keys=keys, places=places)
-            / step["targets"]
-        )
+        batch = MicroBatch(inputs, lengths, targets, dropout_keys=keys, places=places)
+        loss = model.training_loss(batch, negatives) / step["targets"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

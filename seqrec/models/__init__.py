@@ -46,6 +46,7 @@ from seqrec.models.losses import (
     SampledSoftmaxSettings,
     build_loss,
 )
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.model import SequenceModel
 from seqrec.models.outcome import OutcomeModel
 from seqrec.models.pooling import Pooling
@@ -103,6 +104,7 @@ __all__ = [
     "LoraSettings",
     "MaskedItem",
     "MaskedItemSettings",
+    "MicroBatch",
     "ModelSettings",
     "NegativeSampler",
     "Negatives",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from copy import copy, deepcopy
 from functools import partial
 
-import torch
 from peft import PeftModel
 from pydantic import Field
 from transformers import PreTrainedModel
@@ -106,7 +105,7 @@ def build_model(
                 where=settings.items.codes,
                 do="make them for this store with `seqrec tokenize RECIPE`",
             )
-        max_length = int(tokens(torch.tensor(max_length), ids.codes.shape[1]))
+        max_length = tokens(max_length, ids.codes.shape[1])
     base = load_backbone(settings.backbone, positions=max_length)
     if text is not None:
         check_words(text, usable_positions(base), max_length)

@@ -80,10 +80,8 @@ class FusedItems(Items):
     Attributes:
         weight: float (N, D), the items' own vectors; (1, D), one that all share, where they have none.
         trained: bool (N,), items with training events.
-        row_gradients: whether the gradient of ``weight`` is sparse, with the rows that were looked up only.
     """
 
-    row_gradients = False
     attributes = None
     trained: Tensor
     fingerprint: Tensor

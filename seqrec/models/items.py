@@ -52,10 +52,12 @@ class Items(nn.Module):
     Attributes:
         n_items: catalogue size N.
         weight: the trainable vectors, float (rows, D).
+        row_gradients: whether the table's gradient is sparse, with the rows that were looked up only.
     """
 
     n_items: int
     weight: nn.Parameter
+    row_gradients = False
 
     @property
     def width(self) -> int:
@@ -91,10 +93,7 @@ class ItemTable(Items):
 
     Attributes:
         attributes: the vectors of the values; None for none.
-        row_gradients: whether the table's gradient is sparse, with the rows that were looked up only.
     """
-
-    row_gradients = False
 
     def __init__(
         self,

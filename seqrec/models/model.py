@@ -14,8 +14,9 @@ from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding
 from seqrec.models.fused_items import FusedItems
 from seqrec.models.heads import Head
-from seqrec.models.items import PAD, ItemTable
+from seqrec.models.items import ItemTable
 from seqrec.models.losses import Loss, Negatives, SampledLoss
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.pooling import last
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.text_histories import HistoryWriter
@@ -88,22 +89,13 @@ class SequenceModel(RankingModel):
             return hidden
         return F.normalize(hidden.to(self.items.weight.dtype), dim=-1) / self.temperature
 
-    def training_loss(
-        self,
-        inputs: Tensor,
-        lengths: Tensor,
-        targets: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        negatives: Negatives | None = None,
-        dropout_keys: Tensor | None = None,
-        places: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: MicroBatch, negatives: Negatives | None = None) -> Tensor:
         """As `RankingModel` says."""
-        self.backbone.dropout_keys.rows = dropout_keys
-        hidden = self.forward(inputs, lengths, events)  # a strategy's hooks are around this method, not `forward`
-        if places is None:
-            (places,) = torch.where(targets.flatten() != PAD)
-        hidden, targets = hidden.flatten(0, 1).index_select(0, places), targets.flatten().index_select(0, places)
+        self.backbone.dropout_keys.rows = batch.dropout_keys
+        # a strategy's hooks are around this method, not `forward`
+        hidden = self.forward(batch.inputs, batch.lengths, batch.events)
+        places = batch.found_places()
+        hidden, targets = (every.index_select(0, places) for every in (hidden.flatten(0, 1), batch.targets.flatten()))
         return self.items.loss(self.loss, hidden, targets, negatives, self._scored)
 
     def use_row_gradients(self) -> None:

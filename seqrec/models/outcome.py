@@ -10,8 +10,9 @@ from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding
 from seqrec.models.heads import Head
-from seqrec.models.items import PAD, ItemTable
+from seqrec.models.items import ItemTable
 from seqrec.models.losses import FullSoftmax, Negatives
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.model import SequenceModel
 from seqrec.outcomes import OutcomeSettings, is_known, is_positive
 
@@ -42,31 +43,17 @@ class OutcomeModel(SequenceModel):
         self.outcomes = tuple(settings.outcomes)
         self.scoring = nn.Linear(items.width, len(self.outcomes) * (items.width + 1))
 
-    def training_loss(
-        self,
-        inputs: Tensor,
-        lengths: Tensor,
-        targets: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        negatives: Negatives | None = None,
-        dropout_keys: Tensor | None = None,
-        places: Tensor | None = None,
-    ) -> Tensor:
-        """Summed binary cross-entropy of all outcomes that are known.
+    def training_loss(self, batch: MicroBatch, negatives: Negatives | None = None) -> Tensor:
+        """Summed binary cross-entropy of all outcomes that are known, as `RankingModel` says.
 
-        Args:
-            inputs, lengths, events, negatives, dropout_keys, places: as `RankingModel` says.
-            targets: int64 (B, L), labels of the events at those positions, as in `seqrec.outcomes`; none of a first
-                event, which has no history.
-        Returns:
-            float ().
+        Targets are the labels of the events at those positions, as in `seqrec.outcomes`; none of a first event, which
+        has no history.
         """
-        self.backbone.dropout_keys.rows = dropout_keys
-        hidden = self.forward(inputs, lengths, events)
-        if places is None:
-            (places,) = torch.where(targets.flatten() != PAD)
-        logits = self._logits(hidden, inputs, places)
-        labels = targets.flatten().index_select(0, places).unsqueeze(1)
+        self.backbone.dropout_keys.rows = batch.dropout_keys
+        hidden = self.forward(batch.inputs, batch.lengths, batch.events)
+        places = batch.found_places()
+        logits = self._logits(hidden, batch.inputs, places)
+        labels = batch.targets.flatten().index_select(0, places).unsqueeze(1)
         number = torch.arange(len(self.outcomes), device=labels.device)
         known, positive = (part(labels, number).to(logits.dtype) for part in (is_known, is_positive))
         return F.binary_cross_entropy_with_logits(logits, positive, known, reduction="sum")

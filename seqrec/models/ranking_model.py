@@ -16,6 +16,7 @@ from seqrec.models.backbones import Backbone
 from seqrec.models.heads import Query
 from seqrec.models.items import Items
 from seqrec.models.losses import Loss, Negatives
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.ranking import ItemLists, Ranked
 
 
@@ -58,23 +59,12 @@ class RankingModel(nn.Module, ABC):
         return self.items.weight.device
 
     @abstractmethod
-    def training_loss(
-        self,
-        inputs: Tensor,
-        lengths: Tensor,
-        targets: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        negatives: Negatives | None = None,
-        dropout_keys: Tensor | None = None,
-        places: Tensor | None = None,
-    ) -> Tensor:
-        """Summed loss at the positions that have a target; arguments as in `Pairs`.
+    def training_loss(self, batch: MicroBatch, negatives: Negatives | None = None) -> Tensor:
+        """Summed loss at the positions that have a target.
 
         Args:
+            batch: what is learnt from.
             negatives: those of the step, for a sampled loss.
-            dropout_keys: int64 (B,), a key a row, of which dropout is a function; None for torch's own generator.
-            places: int64 (T,), indices into the flattened ``targets`` of all positions with a target and any without;
-                None finds them, and then the shapes of what follows depend on the data.
         Returns:
             float ().
         """

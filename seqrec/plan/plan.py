@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from seqrec.errors import RecipeError, UnsupportedError
-from seqrec.models import OutcomeModel, ParameterCounts, SequenceModel, SlateModel, build_model
+from seqrec.models import ParameterCounts, build_model
 from seqrec.plan.constants import HEADROOM
 from seqrec.plan.cost import StepCost, step_cost
 from seqrec.plan.devices import Device, find_device
@@ -150,12 +150,6 @@ def _trace(
     with torch.device("meta"):
         model = build_model(
             settings, n_items=workload.n_items, max_length=recipe.data.max_length, total_steps=total_steps
-        )
-    if not isinstance(model, SequenceModel) or isinstance(model, SlateModel | OutcomeModel):
-        raise UnsupportedError(
-            "a plan traces models that score the catalogue by one vector, and this one does not",
-            where="model.head",
-            do="see what a run takes in its first steps, with `trainer.max_steps=10`",
         )
     parameters = model.parameter_counts()
     precision = str(recipe.trainer.get("precision", "32-true"))

@@ -20,6 +20,9 @@ class FullSoftmaxOutline(nn.Module):
 
     Args:
         on_cpu: which of its kernels.
+
+    Attributes:
+        flops: FLOP of the logits and of both gradients so far, which no operator of the trace computes.
     """
 
     negatives: NegativesSettings | None = None
@@ -28,16 +31,14 @@ class FullSoftmaxOutline(nn.Module):
         super().__init__()
         self._bytes = _CPU_BYTES if on_cpu else _ACCELERATOR_BYTES
         self._copies = 1 if on_cpu else _ACCELERATOR_COPIES
+        self.flops = 0.0
 
     def forward(self, hidden: Tensor, targets: Tensor, table: Tensor, negatives: Negatives | None = None) -> Tensor:
         """As `FullSoftmax.forward`."""
+        self.flops += 6.0 * len(hidden) * table.numel()
         chunk = min(len(hidden), max(_LEAST_CHUNK, self._bytes // (4 * len(table))))
         loss: Tensor = _Outline.apply(hidden.to(table.dtype), table, self._copies * chunk)  # type: ignore[no-untyped-call]
         return loss
-
-    def flops(self, targets: int, table: Tensor) -> float:
-        """FLOP of the logits and of both gradients."""
-        return 6.0 * targets * table.numel()
 
 
 class _Outline(Function):

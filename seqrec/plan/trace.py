@@ -6,6 +6,8 @@ they allocate and when they let go of it. A model of any size is traced in secon
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from seqrec.event_columns import EventColumns
-from seqrec.models import FullSoftmax, Negatives, SequenceModel
+from seqrec.models import FullSoftmax, MicroBatch, Negatives, RankingModel
 from seqrec.plan.allocations import KINDS, Allocations
 from seqrec.plan.softmax import FullSoftmaxOutline
 from seqrec.plan.workload import Workload
@@ -45,7 +47,7 @@ class StepTrace(NamedTuple):
 
 
 def trace_step(
-    model: SequenceModel, optimizer: OptimizerSettings, workload: Workload, *, precision: str, on_cpu: bool
+    model: RankingModel, optimizer: OptimizerSettings, workload: Workload, *, precision: str, on_cpu: bool
 ) -> StepTrace:
     """Runs a step of a model on the meta device, whose parameters are replaced.
 
@@ -60,8 +62,9 @@ def trace_step(
     """
     with FakeTensorMode():
         _give_fake_values(model)
+        softmax = FullSoftmaxOutline(on_cpu=on_cpu)
         if isinstance(model.loss, FullSoftmax):
-            model.loss = FullSoftmaxOutline(on_cpu=on_cpu)
+            model.loss = softmax
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         steps = build_optimizer(optimizer, trained, table=model.items.weight)
         for group in steps.param_groups:
@@ -91,32 +94,45 @@ def trace_step(
                 loss.backward()  # type: ignore[no-untyped-call]
                 del loss
                 if number == 0:
-                    flops = trace.flops
+                    flops = trace.flops + softmax.flops
             trace.part = "update"
             steps.step()
-    if isinstance(model.loss, FullSoftmaxOutline):
-        flops += model.loss.flops(workload.targets, model.item_vectors())
     return StepTrace(np.array(trace.moments, np.int64).reshape(-1, len(KINDS)), states, flops)
 
 
-def _forward(model: SequenceModel, workload: Workload, trace: Allocations, precision: str) -> Tensor:
-    """The loss of a micro-batch, as `SequenceModel.training_loss` makes it, with places that are given."""
-    rows, length, targets = workload.rows, workload.length, workload.targets
+def _forward(model: RankingModel, workload: Workload, trace: Allocations, precision: str) -> Tensor:
+    """The loss of a micro-batch."""
+    rows, length = workload.rows, workload.length
     half = "16" in precision
     trace.part = "forward"
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.autocast("cpu", torch.bfloat16, enabled=half), _loss_after_backbone(model, trace):
         inputs, lengths = torch.ones(rows, length).long(), torch.ones(rows).long()
-        model.backbone.dropout_keys.rows = lengths
-        places = torch.ones(targets, dtype=torch.long)
-        events = EventColumns.blank(model.columns, (rows, length))
-        hidden = model(inputs, lengths, events).flatten(0, 1)[places]
-        trace.part = "loss"
-        loss: Tensor = model.loss(hidden, places, model.item_vectors(), _negatives(model))
+        batch = MicroBatch(
+            inputs,
+            lengths,
+            targets=inputs,
+            events=EventColumns.blank(model.columns, (rows, length)),
+            dropout_keys=lengths,
+            places=torch.ones(workload.targets, dtype=torch.long),
+        )
+        loss = model.training_loss(batch, _negatives(model))
         penalty = model.penalty()
     return loss if penalty is None else loss + penalty
 
 
-def _note_gradients(model: SequenceModel, trace: Allocations) -> None:
+@contextmanager
+def _loss_after_backbone(model: RankingModel, trace: Allocations) -> Iterator[None]:
+    def begin(*_: Any) -> None:
+        trace.part = "loss"
+
+    hook = model.backbone.register_forward_hook(begin)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _note_gradients(model: RankingModel, trace: Allocations) -> None:
     inside = {id(parameter) for block in model.backbone.blocks() for parameter in block.parameters()}
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -125,11 +141,11 @@ def _note_gradients(model: SequenceModel, trace: Allocations) -> None:
             parameter.register_post_accumulate_grad_hook(note)  # type: ignore[no-untyped-call]
 
 
-def _negatives(model: SequenceModel) -> Negatives | None:
+def _negatives(model: RankingModel) -> Negatives | None:
     settings = model.loss.negatives
     if settings is None:
         return None
-    n = min(settings.uniform + settings.popularity + settings.in_batch, len(model.item_vectors()))
+    n = min(settings.uniform + settings.popularity + settings.in_batch, model.n_items)
     return Negatives(torch.ones(n, dtype=torch.long), torch.ones(n), torch.ones(n))
 
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from seqrec.evaluation import OutcomeHistogram, RankHistogram, cutoffs_within, judge, rank_users
-from seqrec.models import Negatives, NegativeSampler, OutcomeModel, RankingModel, SequenceModel
+from seqrec.models import MicroBatch, Negatives, NegativeSampler, OutcomeModel, RankingModel, SequenceModel
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, OutcomeBatch, TrainingBatch
 from seqrec.training.averages import AverageWeights
@@ -135,9 +135,8 @@ class SequenceRecommender(L.LightningModule):
             if self._sampler is not None:
                 table = self.model.items.weight
                 self._negatives = draw_negatives(self._sampler, batch).to(table.device, table.dtype)
-        summed = self.model.training_loss(
-            batch.inputs, batch.lengths, batch.targets, batch.events, self._negatives, batch.keys, batch.places
-        )
+        learnt = MicroBatch(batch.inputs, batch.lengths, batch.targets, batch.events, batch.keys, batch.places)
+        summed = self.model.training_loss(learnt, self._negatives)
         targets, stops = self._step_sums.wait()
         # a step without a target, as labels may leave one, has no gradient
         loss = summed * (loss_factor(self.trainer) / targets.clamp(min=1))

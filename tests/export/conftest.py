@@ -14,7 +14,7 @@ import seqrec.export.writer
 from seqrec.export import Encoded, Encoder, export_bundle, load_bundle
 from seqrec.export.scoring import history_scores
 from seqrec.export.verify import sample_scores
-from seqrec.models import PAD, ModelSettings, SequenceModel, build_model
+from seqrec.models import PAD, MicroBatch, ModelSettings, SequenceModel, build_model
 from seqrec.models.adapters import allocate_ranks
 from seqrec.store import Catalogue
 
@@ -75,7 +75,7 @@ def train(model: SequenceModel, steps: range) -> None:
         starts = torch.randint(N_ITEMS, (BATCH, 1), generator=torch.Generator().manual_seed(step))
         items = (starts + torch.arange(MAX_LENGTH)) % N_ITEMS + 1
         pairs = model.head.pairs(items, torch.full((BATCH,), MAX_LENGTH), np.arange(BATCH, dtype=np.uint64) + step)
-        loss = model.training_loss(*pairs, negatives=None) / (pairs.targets != PAD).sum()
+        loss = model.training_loss(MicroBatch(*pairs)) / (pairs.targets != PAD).sum()
         (loss + (model.penalty() or 0.0)).backward()
         optimizer.step()
         if hasattr(model.backbone.model, "peft_config"):

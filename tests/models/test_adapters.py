@@ -16,6 +16,7 @@ from seqrec.models import (
     AdaLoraSettings,
     ConfiguredBackboneSettings,
     LoraSettings,
+    MicroBatch,
     Pairs,
     SequenceModel,
     allocate_ranks,
@@ -45,7 +46,7 @@ def optimizer_of(model: SequenceModel) -> Adam:
 def train(model: SequenceModel, optimizer: Adam, pairs: Pairs, steps: range) -> None:
     adapted = model.backbone.model
     for step in steps:
-        loss = model.training_loss(*pairs, None) / 10
+        loss = model.training_loss(MicroBatch(*pairs)) / 10
         penalty = model.penalty()
         (loss if penalty is None else loss + penalty).backward()
         optimizer.step()

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from seqrec.event_columns import NO_COLUMNS
-from seqrec.models import ModelSettings, SequenceModel, build_model
+from seqrec.models import MicroBatch, ModelSettings, SequenceModel, build_model
 
 
 def model(*, compiled: bool) -> SequenceModel:
@@ -26,11 +25,11 @@ def test_compiled_blocks_give_the_same_and_settle_for_any_length(monkeypatch: py
     compilations: list[Any] = []
     for length in (7, 12, 20, 5, 16):
         inputs = torch.arange(4 * length).view(4, length) % 40 + 1
-        batch = (inputs, torch.full((4,), length), inputs.roll(1, 1), NO_COLUMNS, None, torch.arange(4))
+        batch = MicroBatch(inputs, torch.full((4,), length), inputs.roll(1, 1), dropout_keys=torch.arange(4))
         gradients = []
         for each in (one, other):
             each.zero_grad()
-            each.training_loss(*batch).backward()
+            each.training_loss(batch).backward()
             gradients.append([parameter.grad for parameter in each.parameters() if parameter.grad is not None])
         torch.testing.assert_close(gradients[1], gradients[0])
         compilations.append(counter.frame_count)

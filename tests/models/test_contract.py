@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqrec.models import PAD, Pairs, SequenceModel
+from seqrec.models import PAD, MicroBatch, Pairs, SequenceModel
 
 PairsOf = Callable[[SequenceModel], Pairs]
 
@@ -18,7 +18,7 @@ LENGTH = torch.tensor([5])
 
 
 def loss_of(model: SequenceModel, pairs: Pairs) -> Tensor:
-    loss = model.training_loss(*pairs, None)
+    loss = model.training_loss(MicroBatch(*pairs))
     penalty = model.penalty()
     return loss if penalty is None else loss + penalty
 
@@ -65,7 +65,7 @@ def test_no_gradient_comes_from_padding(pair: SequenceModel, pairs_of: PairsOf) 
 def test_a_filler_has_no_loss_and_zero_gradients(pair: SequenceModel) -> None:
     pair.zero_grad()
     one = torch.ones(1, 1, dtype=torch.long)
-    loss = pair.training_loss(one, one[0], torch.zeros_like(one))
+    loss = pair.training_loss(MicroBatch(one, one[0], torch.zeros_like(one)))
     assert loss.item() == 0
     loss.backward()
     gradients = [p.grad for p in pair.parameters() if p.requires_grad]

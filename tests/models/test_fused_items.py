@@ -13,6 +13,7 @@ from seqrec.models import (
     MASK,
     FusedItems,
     ItemFeatures,
+    MicroBatch,
     ModelSettings,
     Negatives,
     SequenceModel,
@@ -69,7 +70,7 @@ def by_hand(model: SequenceModel) -> torch.Tensor:
 def test_loss_and_gradients_are_those_of_a_softmax_over_trained_items(items: dict[str, Any]) -> None:
     model = make(items)
     model.items.start_step(7)
-    loss = model.training_loss(HISTORY, LENGTHS, TARGETS)
+    loss = model.training_loss(MicroBatch(HISTORY, LENGTHS, TARGETS))
     loss.backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -85,12 +86,12 @@ def test_loss_and_gradients_are_those_of_a_softmax_over_trained_items(items: dic
 def test_a_sampled_loss_touches_rows_of_its_own_items_and_may_do_so_sparsely() -> None:
     model = make(FUSED | {"id_dropout": 0.0}, loss=SAMPLED)
     negatives = Negatives(torch.tensor([7, 10]), torch.ones(2), torch.full((2,), 2 / 10).log())
-    model.training_loss(HISTORY, LENGTHS, TARGETS, negatives=negatives).backward()
+    model.training_loss(MicroBatch(HISTORY, LENGTHS, TARGETS), negatives=negatives).backward()
     dense = model.items.weight.grad
     assert (dense.any(1).nonzero().flatten() + 1).tolist() == [1, 2, 4, 5, 7, 9, 10]
     model.zero_grad()
     model.use_row_gradients()
-    model.training_loss(HISTORY, LENGTHS, TARGETS, negatives=negatives).backward()
+    model.training_loss(MicroBatch(HISTORY, LENGTHS, TARGETS), negatives=negatives).backward()
     assert model.items.weight.grad.is_sparse
     torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)
     with pytest.raises(UnsupportedError, match=r"(?s)table_updates: items of `kind: features` .*`all`"):

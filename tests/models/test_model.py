@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import MASK, ModelSettings, Negatives, Pairs, SequenceModel, build_model
+from seqrec.models import MASK, MicroBatch, ModelSettings, Negatives, Pairs, SequenceModel, build_model
 
 Build = Callable[..., SequenceModel]
 PairsOf = Callable[[SequenceModel], Pairs]
@@ -75,12 +75,12 @@ def test_sampled_softmax_trains_the_table_at_targets_and_negatives() -> None:
     model = make("gpt2", loss={"kind": "sampled_softmax", "negatives": {"uniform": 2}}).eval()
     inputs, targets = torch.tensor([[1, 2]]), torch.tensor([[2, 3]])
     negatives = Negatives(torch.tensor([9, 11]), torch.ones(2), torch.full((2,), 2 / 20).log())
-    model.training_loss(inputs, torch.tensor([2]), targets, negatives=negatives).backward()
+    model.training_loss(MicroBatch(inputs, torch.tensor([2]), targets), negatives=negatives).backward()
     dense = model.items.weight.grad
     assert (dense.any(1).nonzero().flatten() + 1).tolist() == [1, 2, 3, 9, 11]
     model.zero_grad()
     model.use_row_gradients()
-    model.training_loss(inputs, torch.tensor([2]), targets, negatives=negatives).backward()
+    model.training_loss(MicroBatch(inputs, torch.tensor([2]), targets), negatives=negatives).backward()
     assert model.items.weight.grad.is_sparse
     assert (model.items.weight.grad.coalesce().indices()[0] + 1).tolist() == [1, 2, 3, 9, 11]
     torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)
@@ -143,7 +143,7 @@ def test_the_loss_is_that_of_the_cosines() -> None:
     items, lengths, targets = torch.tensor([[4, 2]]), torch.tensor([2]), torch.tensor([[2, 9]])
     scores = model(items, lengths)[0] @ model.item_vectors().T
     expected = torch.nn.functional.cross_entropy(scores, targets[0] - 1, reduction="sum")
-    found = model.training_loss(items, lengths, targets)
+    found = model.training_loss(MicroBatch(items, lengths, targets))
     torch.testing.assert_close(found, expected)
     table = model.items.weight
     torch.testing.assert_close(torch.autograd.grad(found, table)[0], torch.autograd.grad(expected, table)[0])

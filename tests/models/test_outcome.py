@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from seqrec.errors import UnsupportedError
 from seqrec.event_columns import EventColumns
-from seqrec.models import ModelSettings, Outcome, OutcomeModel, build_model
+from seqrec.models import MicroBatch, ModelSettings, Outcome, OutcomeModel, build_model
 
 N_ITEMS = 9
 ITEMS, LENGTHS = torch.tensor([[4, 2, 9, 2], [5, 8, 0, 0]]), torch.tensor([4, 2])
@@ -57,11 +57,11 @@ def test_the_loss_is_that_of_each_known_outcome_after_what_lies_before(width: in
         float(F.binary_cross_entropy_with_logits(logits_of(model, history, item)[number], torch.tensor(came)))
         for history, item, number, came in known
     )
-    loss = model.training_loss(inputs, lengths, targets)
+    loss = model.training_loss(MicroBatch(inputs, lengths, targets))
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
     assert model.head.n_targets(targets) == len(known)
     places = torch.tensor([1, 3, 5, 0, 6])  # two more than there are events with a label
-    with_places = model.training_loss(inputs, lengths, targets, places=places)
+    with_places = model.training_loss(MicroBatch(inputs, lengths, targets, places=places))
     assert float(with_places.detach()) == pytest.approx(expected, rel=1e-5)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)

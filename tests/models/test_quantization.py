@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 
 from seqrec.errors import BundleError, MissingExtraError, UnsupportedError
 from seqrec.export import export_bundle, load_bundle
-from seqrec.models import ModelSettings, SequenceModel, build_model
+from seqrec.models import MicroBatch, ModelSettings, SequenceModel, build_model
 from seqrec.recipe import build, parse_recipe
 from seqrec.training import load_weights
 
@@ -57,7 +57,7 @@ def train(model: SequenceModel) -> list[float]:
     losses = []
     for _ in range(4):
         optimizer.zero_grad()
-        loss = model.training_loss(INPUTS, LENGTHS, targets)
+        loss = model.training_loss(MicroBatch(INPUTS, LENGTHS, targets))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

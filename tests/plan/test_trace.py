@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from seqrec.models import ModelSettings, SequenceModel, build_model
+from seqrec.models import CODES_FILE, ModelSettings, SequenceModel, build_model
 from seqrec.plan.allocations import KINDS
 from seqrec.plan.trace import StepTrace, trace_step
 from seqrec.plan.workload import Workload
@@ -69,6 +71,28 @@ def test_gradients_and_states_are_those_of_what_is_trained() -> None:
     assert found.states == 2 * size + 4 * len(trained)  # Adam's averages, and its count of steps
     assert found.peak("block_gradients") + found.peak("gradients") == size
     assert found.peak("previous") == size
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": {"kind": "slate", "size": 4, "decoder": "gru"}},
+        {"head": {"kind": "slate", "size": 4}, "loss": {"kind": "sampled_softmax", "negatives": {"uniform": 30}}},
+        {"head": {"kind": "outcome", "outcomes": {"liked": {"kind": "value", "least": 4}}}},
+        {"scores": {"kind": "cosine"}},
+        {"items": {"kind": "semantic_ids", "width": 32}, "head": {"kind": "semantic_id"}},
+    ],
+    ids=["slate", "slate-sampled", "outcome", "cosine", "semantic-ids"],
+)
+def test_every_head_is_traced(changes: dict[str, Any], tmp_path: Path) -> None:
+    if "items" in changes:
+        codes = torch.arange(N_ITEMS).unsqueeze(1) // torch.tensor([100, 10, 1]) % 10
+        save_file({"codes": codes, "sizes": torch.tensor([10, 10, 10])}, tmp_path / CODES_FILE)
+        changes = changes | {"items": changes["items"] | {"codes": str(tmp_path)}}
+    found, model = trace(settings(**changes)), outline(settings(**changes))
+    size = 4 * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert found.peak("block_gradients") + found.peak("gradients") == size
+    assert found.peak("loss") > 4 * WORK.targets * 32
 
 
 def test_lora_trains_the_adapter_and_the_table() -> None:

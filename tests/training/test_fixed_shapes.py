@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from seqrec.evaluation import rank_users
+from seqrec.models import MicroBatch
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 from seqrec.stream import Position, SequenceDataModule
 from seqrec.training import OptimizerSettings, SequenceRecommender
@@ -58,7 +59,7 @@ def test_loss_and_gradient_are_those_of_the_batch_as_it_was(
             negatives = None if module._sampler is None else draw_negatives(module._sampler, step[0])
             for b in step:
                 total = total + module.model.training_loss(
-                    b.inputs, b.lengths, b.targets, b.events, negatives, b.keys, b.places
+                    MicroBatch(b.inputs, b.lengths, b.targets, b.events, b.keys, b.places), negatives
                 )
         total.backward()
         found.append((total.detach(), {n: p.grad for n, p in module.named_parameters() if p.grad is not None}))

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqrec.models import MicroBatch
 from seqrec.random import raw_bits
 from seqrec.recipe import build_data, build_recipe_model, item_features, parse_recipe
 from seqrec.stream import Position
@@ -105,7 +106,9 @@ def by_autograd(values: dict[str, Any], step: int) -> dict[str, Tensor]:
     module.to(torch.float64 if recipe.trainer["precision"] == "64-true" else torch.float32)
     slots = data.training.step(Position(0, step))
     negatives = None if module._sampler is None else draw_negatives(module._sampler, slots[0])
-    losses = [model.training_loss(b.inputs, b.lengths, b.targets, b.events, negatives, b.keys) for b in slots]
+    losses = [
+        model.training_loss(MicroBatch(b.inputs, b.lengths, b.targets, b.events, b.keys), negatives) for b in slots
+    ]
     n = sum(n_targets(b.targets, values["model"].get("head", {}).get("kind")) for b in slots)
     (torch.stack(losses).sum() / n).backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}

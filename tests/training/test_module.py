@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from seqrec.models import MicroBatch
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 from seqrec.stream import Position, SequenceDataModule, TrainingBatch
 from seqrec.training import OptimizerSettings, SequenceRecommender
@@ -34,7 +35,9 @@ def test_dropout_follows_row_and_epoch(recipe_values: dict[str, Any], store_in_u
 
     def loss(at: TrainingBatch) -> float:
         keys = at.keys[torch.arange(len(batch.rows)) % len(at.keys)]
-        return module.model.training_loss(batch.inputs, batch.lengths, batch.targets, batch.events, None, keys).item()
+        return module.model.training_loss(
+            MicroBatch(batch.inputs, batch.lengths, batch.targets, batch.events, keys)
+        ).item()
 
     first = loss(batch)
     torch.rand(7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from seqrec.models.backbones import Backbone
 from seqrec.models.heads import SemanticIdSettings
 from seqrec.models.items import PAD
 from seqrec.models.losses import FullSoftmax, Loss, Negatives
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.semantic.search import Beams, BeamSearch
 from seqrec.models.semantic.table import CodeTable
@@ -49,28 +52,18 @@ class SemanticIdModel(RankingModel):
         self.project_in = nn.Identity() if same else nn.Linear(items.width, backbone.width)
         self.project_out = nn.Identity() if same else nn.Linear(backbone.width, items.width)
 
-    def training_loss(
-        self,
-        inputs: Tensor,
-        lengths: Tensor,
-        targets: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        negatives: Negatives | None = None,
-        dropout_keys: Tensor | None = None,
-        places: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: MicroBatch, negatives: Negatives | None = None) -> Tensor:
         """As `RankingModel` says, where targets are the next inputs; the loss of an item is the sum over its codes."""
-        self.backbone.dropout_keys.rows = dropout_keys
+        self.backbone.dropout_keys.rows = batch.dropout_keys
+        inputs, lengths, targets = batch.inputs, batch.lengths, batch.targets
         last = lengths.unsqueeze(1)
         items = F.pad(inputs, (0, 1), value=PAD).scatter(1, last, targets.gather(1, last - 1))
         vectors = self.items(items)[:, :-1]  # nothing follows the last code
         hidden = self.project_out(self.backbone(self.project_in(vectors), tokens(lengths, self.items.levels)))
         # from the last code of item i on, positions predict the codes of item i + 1
         hidden = hidden[:, self.items.levels - 1 :].unflatten(1, (-1, self.items.levels)).flatten(0, 1)
-        wanted = targets.flatten()
-        if places is None:
-            (places,) = torch.where(wanted != PAD)
-        hidden, wanted = hidden.index_select(0, places), wanted.index_select(0, places)
+        places = batch.found_places()
+        hidden, wanted = hidden.index_select(0, places), targets.flatten().index_select(0, places)
         codes = self.items.codes[(wanted - 1).clamp(min=0)].where(wanted.unsqueeze(1) != PAD, _IGNORED)
         losses = [
             F.cross_entropy(
@@ -140,7 +133,10 @@ class SemanticIdModel(RankingModel):
 _IGNORED = -100
 
 
-def tokens(length: Tensor, levels: int) -> Tensor:
+_Length = TypeVar("_Length", int, Tensor)
+
+
+def tokens(length: _Length, levels: int) -> _Length:
     """Positions that a backbone takes for histories of some lengths, and a target whose last code is not read."""
     return (length + 1) * levels - 1
 

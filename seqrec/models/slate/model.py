@@ -7,12 +7,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding
 from seqrec.models.heads import Slate
 from seqrec.models.items import PAD, ItemTable
 from seqrec.models.losses import Loss, Negatives
+from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.model import SequenceModel
 from seqrec.models.slate.decoders import SlateDecoder
 from seqrec.models.slate.search import SlateSearch
@@ -57,29 +57,18 @@ class SlateModel(SequenceModel):
         self._size = settings.size
         self.decoding: DecodingSettings = settings.decoding
 
-    def training_loss(
-        self,
-        inputs: Tensor,
-        lengths: Tensor,
-        targets: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        negatives: Negatives | None = None,
-        dropout_keys: Tensor | None = None,
-        places: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: MicroBatch, negatives: Negatives | None = None) -> Tensor:
         """As `RankingModel` says; every position teaches a slate, and its loss is the sum over the slate's items."""
-        self.backbone.dropout_keys.rows = dropout_keys
-        hidden = self.forward(inputs, lengths, events)
-        fixed_shapes = places is not None
-        if places is None:
-            (places,) = torch.where(targets.flatten() != PAD)
-            if not len(places):  # as of a rank without rows: networks may refuse to read nothing
-                places = places.new_zeros(1)
+        self.backbone.dropout_keys.rows = batch.dropout_keys
+        hidden = self.forward(batch.inputs, batch.lengths, batch.events)
+        places = batch.found_places()
+        if not len(places):  # as of a rank without rows: networks may refuse to read nothing
+            places = places.new_zeros(1)
         users = hidden.flatten(0, 1).index_select(0, places)
-        following = windows(targets, self._size).flatten(0, 1).index_select(0, places)  # (T, K)
+        following = windows(batch.targets, self._size).flatten(0, 1).index_select(0, places)  # (T, K)
         scoring = self.decoder(users, self.items(following[:, :-1])).flatten(0, 1)
         wanted = without_repeats(following).flatten()
-        if not fixed_shapes:
+        if batch.places is None:
             (real,) = torch.where(wanted != PAD)
             scoring, wanted = scoring.index_select(0, real), wanted.index_select(0, real)
         loss: Tensor = self.loss(scoring, wanted, self.items.weight, negatives)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seqrec.errors import TokenizerError, UnsupportedError
-from seqrec.models import CODES_FILE, ModelSettings, SemanticIdModel, build_model
+from seqrec.models import CODES_FILE, MicroBatch, ModelSettings, SemanticIdModel, build_model
 from seqrec.ranking import ItemLists
 
 N_ITEMS = 9
@@ -137,10 +137,10 @@ def test_the_loss_is_that_of_each_target_after_what_lies_before_it(tmp_path: Pat
     targets = torch.tensor([[2, 9, 6], [0, 3, 0]])  # a position without a target in between
     wanted = [([4], 2), ([4, 2], 9), ([4, 2, 9], 6), ([5, 8], 3)]
     total = -sum(log_probability(model, history, item) for history, item in wanted)
-    loss = model.training_loss(inputs, lengths, targets)
+    loss = model.training_loss(MicroBatch(inputs, lengths, targets))
     assert float(loss.detach()) == pytest.approx(total, rel=1e-5)
     places = torch.tensor([0, 1, 2, 4, 5])  # one more than there are targets
-    assert float(model.training_loss(inputs, lengths, targets, places=places).detach()) == pytest.approx(
+    assert float(model.training_loss(MicroBatch(inputs, lengths, targets, places=places)).detach()) == pytest.approx(
         total, rel=1e-5
     )
     loss.backward()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import ModelSettings, build_head, build_model
+from seqrec.models import MicroBatch, ModelSettings, build_head, build_model
 from seqrec.models.slate import SlateModel
 from seqrec.models.slate_settings import SlateSettings
 from seqrec.ranking import ItemLists
@@ -62,13 +62,13 @@ def test_the_loss_is_that_of_each_item_after_those_before_it(decoder: str, width
             if item not in window[:place]:  # a slate holds no item twice
                 total -= float(scores_after(model, history, window[:place]).log_softmax(0)[item - 1])
                 n += 1
-    loss = model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS)
+    loss = model.training_loss(MicroBatch(INPUTS, INPUT_LENGTHS, TARGETS))
     assert float(loss.detach()) == pytest.approx(total, rel=1e-5)
     assert build_head(SlateSettings(kind="slate", size=SIZE)).n_targets(TARGETS) == n
     places = torch.tensor([0, 1, 2, 3, 4, 5, 7])  # one more than there are targets
-    assert float(model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS, places=places).detach()) == pytest.approx(
-        total, rel=1e-5
-    )
+    assert float(
+        model.training_loss(MicroBatch(INPUTS, INPUT_LENGTHS, TARGETS, places=places)).detach()
+    ) == pytest.approx(total, rel=1e-5)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
 
@@ -141,11 +141,11 @@ def test_row_gradients_are_the_dense_ones() -> None:
     )  # fmt: skip
     model = build_model(settings, n_items=N_ITEMS, max_length=6, total_steps=1).eval()
     negatives = Negatives(torch.tensor([1, 7]), torch.ones(2), torch.full((2,), 2 / 9).log())
-    model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS, negatives=negatives).backward()
+    model.training_loss(MicroBatch(INPUTS, INPUT_LENGTHS, TARGETS), negatives=negatives).backward()
     dense = model.items.weight.grad
     model.zero_grad()
     model.use_row_gradients()
-    model.training_loss(INPUTS, INPUT_LENGTHS, TARGETS, negatives=negatives).backward()
+    model.training_loss(MicroBatch(INPUTS, INPUT_LENGTHS, TARGETS), negatives=negatives).backward()
     assert model.items.weight.grad is not None
     assert model.items.weight.grad.is_sparse
     torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)
