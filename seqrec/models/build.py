@@ -192,10 +192,8 @@ def assemble(
         )
     events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std, users=users)
     if isinstance(settings.head, SlateSettings):
-        assert isinstance(items, ItemTable)
         return SlateModel(items, backbone, Slate(settings.head), loss, events, settings.head)
     if isinstance(settings.head, OutcomeSettings):
-        assert isinstance(items, ItemTable)
         return VectorOutcomeModel(items, backbone, head, events, settings.head)
     temperature = settings.scores.temperature if isinstance(settings.scores, CosineScoresSettings) else None
     return SequenceModel(items, backbone, head, loss, events, temperature=temperature, writer=writer)
@@ -230,12 +228,6 @@ def check_parts(settings: ModelSettings) -> None:
             f"the head `{kind}` {own_loss[type(head)]}",
             where=f"model.loss.kind: {settings.loss.kind}",
             do="leave `model.loss` out",
-        )
-    if own_scores and settings.items.kind in ("features", "fused"):
-        raise UnsupportedError(
-            f"the head `{kind}` looks items up in a table",
-            where=f"model.items.kind: {settings.items.kind}",
-            do="set it to `ids`",
         )
     _check_text(settings)
     if settings.users is not None and (settings.text is not None or isinstance(head, SemanticIdSettings)):
