@@ -19,7 +19,7 @@ from seqrec.evaluation import OutcomeHistogram, RankHistogram, cutoffs_within, j
 from seqrec.models import MicroBatch, Negatives, NegativeSampler, OutcomeModel, RankingModel, SequenceModel
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, OutcomeBatch, TrainingBatch
-from seqrec.training.averages import AverageWeights
+from seqrec.training.averages import MovingAverage, ScheduleFreeAverage
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.catalogue import ShardedItemTable, rank_over_shards
 from seqrec.training.checkpoints import check_missing, without_restorable
@@ -97,7 +97,9 @@ class SequenceRecommender(L.LightningModule):
         if self._updates_rows and not isinstance(self.trainer.strategy, CatalogueParallelStrategy):
             callbacks.append(AverageRowGradients(self.model.items.weight))
         if self.optimizer_settings.ema is not None:
-            callbacks.append(AverageWeights(self.optimizer_settings.ema))
+            callbacks.append(MovingAverage(self.optimizer_settings.ema))
+        if self.optimizer_settings.kind == "schedule_free_adamw":
+            callbacks.append(ScheduleFreeAverage())
         return callbacks
 
     def configure_model(self) -> None:

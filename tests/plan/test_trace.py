@@ -95,6 +95,11 @@ def test_every_head_is_traced(changes: dict[str, Any], tmp_path: Path) -> None:
     assert found.peak("loss") > 4 * WORK.targets * 32
 
 
+def test_states_of_schedule_free_are_the_running_weights_and_squares() -> None:
+    trained = [parameter for parameter in outline(settings()).parameters() if parameter.requires_grad]
+    assert trace(settings(), kind="schedule_free_adamw").states == 8 * sum(parameter.numel() for parameter in trained)
+
+
 def test_lora_trains_the_adapter_and_the_table() -> None:
     frozen = {"kind": "gpt2", "layers": 3, "heads": 2, "width": 32, "trainable": False}
     model = settings(backbone=frozen, adapter={"kind": "lora", "rank": 4})

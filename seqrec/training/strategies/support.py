@@ -107,6 +107,13 @@ REFUSALS = (
         "leave it null, or train under `ddp`",
     ),
     Refusal(
+        (*_SHARDED, "catalogue_parallel"),
+        "optimizer.kind",
+        "schedule_free_adamw",
+        "the average that it moves along would have to be made and saved in shards, which it is not",
+        "set it to `adamw`, or train under `ddp`",
+    ),
+    Refusal(
         ("catalogue_parallel",),
         "model.items.attributes",
         None,
