@@ -239,6 +239,7 @@ def check_recipe(recipe: Recipe) -> None:
         "model.head.kind": recipe.model.head.kind,
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "model.backbone.quantize": getattr(recipe.model.backbone, "quantize", None),
+        "model.auxiliary": ", ".join(recipe.model.auxiliary.asked) or None,
         "optimizer.table_updates": recipe.optimizer.table_updates,
         "optimizer.kind": recipe.optimizer.kind,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),

@@ -129,6 +129,13 @@ REFUSALS = (
     ),
     Refusal(
         ("catalogue_parallel",),
+        "model.auxiliary",
+        None,
+        "ranks exchange rows of the table for the batch as it is, and further copies of it were never tried there",
+        "leave it out, or train under `ddp`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
         "data.length_buckets",
         None,
         "ranks exchange rows of the table for the batch as it is, and rows that only fill up were never tried there",
