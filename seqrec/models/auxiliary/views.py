@@ -40,15 +40,16 @@ def augmented(batch: MicroBatch, keys: Tensor, settings: AugmentedViewsSettings)
     start = (place * (n - moved + 1)).long()
     inside = reordered & (position >= start) & (position < start + moved)
     order = torch.where(inside, start + own * moved, position.to(own.dtype)).argsort(dim=1, stable=True)
+    source = torch.where(reordered, order, taken)
 
     rank = own.masked_fill(position >= n, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
     hidden = masked & (rank < (n * settings.mask).long())
 
-    found = events.each(lambda column: column.gather(1, torch.where(reordered, order, taken)))
+    found = events.each(lambda column: column.gather(1, source))
     if events.timestamps is not None:
         found = found._replace(timestamps=events.timestamps.gather(1, taken))
     beyond = position >= lengths.unsqueeze(1)
-    items = inputs.gather(1, torch.where(reordered, order, taken)).masked_fill(hidden, MASK).masked_fill(beyond, PAD)
+    items = inputs.gather(1, source).masked_fill(hidden, MASK).masked_fill(beyond, PAD)
     found = without_masked(found, hidden).each(lambda column: column.masked_fill(beyond, 0))
     return batch._replace(inputs=items, lengths=lengths, events=found)
 
