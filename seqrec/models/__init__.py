@@ -28,7 +28,7 @@ from seqrec.models.heads import (
     Slate,
     build_head,
 )
-from seqrec.models.item_features import Categories, ItemFeatures
+from seqrec.models.item_features import ItemFeatures
 from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -80,7 +80,6 @@ __all__ = [
     "BeamSettings",
     "Bpr",
     "BprSettings",
-    "Categories",
     "CategorySettings",
     "ConfiguredBackboneSettings",
     "CosineScoresSettings",
