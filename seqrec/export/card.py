@@ -62,7 +62,7 @@ def model_card(
         generates=generates,
         projected=projected,
         adapted=manifest.kind == "adapter",
-        tensors=_tensors(generates=generates, masked=masked, projected=projected),
+        tensors=_tensors(generates=generates, masked=manifest.model.with_mask, projected=projected),
         **_metrics(manifest.metrics or {}),
     )
 

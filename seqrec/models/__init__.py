@@ -11,6 +11,7 @@ from seqrec.models.adapters import (
     rank_pattern,
 )
 from seqrec.models.architectures import GatedTransformerSettings, HstuSettings, RecurrentSettings
+from seqrec.models.auxiliary import AuxiliaryModel, AuxiliarySettings
 from seqrec.models.backbones import Backbone, fingerprint
 from seqrec.models.build import ModelSettings, assemble, build_model, merged, with_table
 from seqrec.models.events import EventEmbedding, EventSettings
@@ -73,6 +74,8 @@ __all__ = [
     "MASK",
     "PAD",
     "AdaLoraSettings",
+    "AuxiliaryModel",
+    "AuxiliarySettings",
     "Backbone",
     "BackboneSettings",
     "Bce",

@@ -14,10 +14,19 @@ from seqrec.errors import TokenizerError, UnsupportedError
 from seqrec.event_columns import ColumnName
 from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.architectures import NetworkSettings
+from seqrec.models.auxiliary import AuxiliaryModel, AuxiliarySettings, DropoutViewsSettings
 from seqrec.models.backbones import Backbone, usable_positions
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.fused_items import FusedItems
-from seqrec.models.heads import HeadSettings, NextItemSettings, OneOutcome, SemanticIdSettings, Slate, build_head
+from seqrec.models.heads import (
+    HeadSettings,
+    NextItem,
+    NextItemSettings,
+    OneOutcome,
+    SemanticIdSettings,
+    Slate,
+    build_head,
+)
 from seqrec.models.item_features import ItemFeatures
 from seqrec.models.item_kinds import ItemsSettings, build_items
 from seqrec.models.items import IdItemsSettings, ItemAttributes, ItemTable
@@ -61,6 +70,14 @@ class ModelSettings(Settings):
         default_factory=DotScoresSettings, description="How the backbone's vector and an item's make a score."
     )
     loss: LossSettings = Field(default_factory=FullSoftmaxSettings, description="Loss over the catalogue.")
+    auxiliary: AuxiliarySettings = Field(
+        default_factory=AuxiliarySettings, description="Objectives beside the head's, in training only."
+    )
+
+    @property
+    def with_mask(self) -> bool:
+        """Whether mask tokens are put into inputs."""
+        return build_head(self.head).with_mask or self.auxiliary.with_mask
 
     @property
     def columns(self) -> dict[ColumnName, str]:
@@ -179,7 +196,7 @@ def assemble(
     items = build_items(
         settings.items,
         n_items=n_items,
-        with_mask=head.with_mask and settings.text is None,  # text has a word for it
+        with_mask=settings.with_mask and settings.text is None,  # text has a word for it
         attributes=attributes,
         rows=table_rows,
         features=features,
@@ -196,6 +213,9 @@ def assemble(
     if isinstance(settings.head, OutcomeSettings):
         return VectorOutcomeModel(items, backbone, head, events, settings.head)
     temperature = settings.scores.temperature if isinstance(settings.scores, CosineScoresSettings) else None
+    if settings.auxiliary.asked:
+        assert isinstance(head, NextItem)  # see `check_parts`
+        return AuxiliaryModel(items, backbone, head, loss, events, settings.auxiliary, temperature=temperature)
     return SequenceModel(items, backbone, head, loss, events, temperature=temperature, writer=writer)
 
 
@@ -236,6 +256,8 @@ def check_parts(settings: ModelSettings) -> None:
             where="model.users",
             do="leave it null, or `model.text`" if settings.text is not None else "leave it null",
         )
+    if settings.auxiliary.asked:
+        _check_objectives(settings)
     if isinstance(head, SemanticIdSettings):
         _check_search(settings)
 
@@ -274,6 +296,26 @@ def _check_text(settings: ModelSettings) -> None:
             f"histories as text do not say {' and '.join(unsaid)} of events",
             where=next(iter(unsaid.values())),
             do="leave it out, or `model.text` null; actions can be said by `model.text.actions`",
+        )
+
+
+def _check_objectives(settings: ModelSettings) -> None:
+    """Sees that the model has what objectives beside its head's ask for."""
+    where, contrastive = f"model.auxiliary.{settings.auxiliary.asked[0]}", settings.auxiliary.contrastive
+    if not isinstance(settings.head, NextItemSettings):
+        raise UnsupportedError(
+            f"it goes with the head `next_item`, and not with `{settings.head.kind}`", where=where, do="leave it null"
+        )
+    if settings.text is not None:
+        raise UnsupportedError(
+            "histories as text are written for the head alone", where=where, do="leave it, or `model.text`, null"
+        )
+    drops = getattr(settings.backbone, "dropout", None) != 0
+    if contrastive is not None and isinstance(contrastive.views, DropoutViewsSettings) and not drops:
+        raise UnsupportedError(
+            "without dropout both views of a sequence are the same",
+            where="model.auxiliary.contrastive.views.kind: dropout",
+            do="set `model.backbone.dropout` above 0, or take `augmented` views",
         )
 
 

@@ -57,9 +57,7 @@ class Site:
     name: str
 
     def __post_init__(self) -> None:
-        # once, as torch.compile cannot look into a hash
-        digest = hashlib.blake2b(self.name.encode(), digest_size=8).digest()
-        self._salt = int.from_bytes(digest, "little", signed=True)
+        self._salt = _salt(self.name)  # once, as torch.compile cannot look into a hash
 
     def __call__(self, x: Tensor, p: float) -> Tensor:
         """Zeroes each element with probability p, a multiple of 2**-16, and scales the others by 1 / (1 - p).
@@ -112,6 +110,15 @@ def key_dropout(model: nn.Module, base: PreTrainedModel) -> RowKeys:
     if base.config._attn_implementation == "sdpa":
         base.set_attn_implementation(_ATTENTION)
     return keys
+
+
+def keys_for(rows: Tensor, purpose: str) -> Tensor:
+    """Further keys of the same rows, int64 (B,), whose draws have nothing to do with those of other purposes."""
+    return mix(rows + _salt(purpose))
+
+
+def _salt(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 def keyed_draws(keys: Tensor, shape: torch.Size) -> Tensor:

@@ -231,20 +231,20 @@ class MaskedItem:
         last = position == (lengths - 1).unsqueeze(1)
         masked = torch.where((row_draw < self.last_share).unsqueeze(1), last, cloze)
         inputs = items.masked_fill(masked, MASK)
-        return Pairs(inputs, lengths, torch.where(masked, items, PAD), _hidden(events, masked))
+        return Pairs(inputs, lengths, torch.where(masked, items, PAD), without_masked(events, masked))
 
     def query(self, items: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Query:
         """The history with a mask token behind its last event."""
         inputs = F.pad(items, (0, 1), value=PAD).scatter(1, lengths.unsqueeze(1), MASK)
         longer = events.each(lambda column: F.pad(column, (0, 1)))
-        return Query(inputs, lengths + 1, _hidden(longer, inputs == MASK))
+        return Query(inputs, lengths + 1, without_masked(longer, inputs == MASK))
 
     def n_targets(self, targets: Tensor) -> int:
         """One for each position that has a target."""
         return int(torch.count_nonzero(targets))
 
 
-def _hidden(events: EventColumns, masked: Tensor) -> EventColumns:
+def without_masked(events: EventColumns, masked: Tensor) -> EventColumns:
     """Columns that tell nothing of masked events.
 
     The time of a masked event is that of the last one before it that is not masked, or of the first one after it where

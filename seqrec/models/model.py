@@ -97,6 +97,10 @@ class SequenceModel(RankingModel):
         self.backbone.dropout_keys.rows = batch.dropout_keys
         # a strategy's hooks are around this method, not `forward`
         hidden = self.forward(batch.inputs, batch.lengths, batch.events)
+        return self._loss_at(hidden, batch, negatives)
+
+    def _loss_at(self, hidden: Tensor, batch: MicroBatch, negatives: Negatives | None) -> Tensor:
+        """The summed loss of a batch whose inputs have the hidden vectors float (B, L, D)."""
         places = batch.found_places()
         hidden, targets = (every.index_select(0, places) for every in (hidden.flatten(0, 1), batch.targets.flatten()))
         return self.items.loss(self.loss, hidden, targets, negatives, self._scored)

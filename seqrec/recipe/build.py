@@ -248,7 +248,9 @@ def check_recipe(recipe: Recipe) -> None:
         "model.head.kind": recipe.model.head.kind,
         "model.adapter.kind": None if adapter is None else adapter.kind,
         "model.backbone.quantize": getattr(recipe.model.backbone, "quantize", None),
+        "model.auxiliary": ", ".join(recipe.model.auxiliary.asked) or None,
         "optimizer.table_updates": recipe.optimizer.table_updates,
+        "optimizer.kind": recipe.optimizer.kind,
         "optimizer.ema": None if recipe.optimizer.ema is None else str(recipe.optimizer.ema),
         "model.items.attributes": ", ".join(getattr(recipe.model.items, "attributes", ())) or None,
         "model.loss.label_smoothing": str(getattr(recipe.model.loss, "label_smoothing", 0.0) or "") or None,
@@ -270,11 +272,11 @@ def check_recipe(recipe: Recipe) -> None:
             where="model.backbone.quantize",
             do="use `lora`, or leave it null",
         )
-    if recipe.optimizer.ema is not None:
+    if recipe.optimizer.averages:
         raise UnsupportedError(
             "AdaLoRA sets the parts of a rank that it takes away to zero, and their average would not be",
-            where="optimizer.ema",
-            do="leave it null, or use `lora`",
+            where="optimizer.kind: schedule_free_adamw" if recipe.optimizer.ema is None else "optimizer.ema",
+            do="take `adamw` without an average, or use `lora`",
         )
     if recipe.faults.nonfinite_loss == "skip":
         raise UnsupportedError(

@@ -87,6 +87,20 @@ def gather_ragged(values: Tensor, counts: Tensor) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
 
 
+def gather_rows(*values: Tensor) -> tuple[list[Tensor], slice]:
+    """Rows of all ranks, by rank, of values that belong together; ranks may have different numbers of them.
+
+    Args:
+        values: each (n, ...).
+    Returns:
+        Each (sum of all ranks' n, ...), and which of the rows are this rank's.
+    """
+    n = len(values[0])
+    counts = gather_over_ranks(torch.tensor([n], device=values[0].device))
+    first = int(counts[: dist.get_rank()].sum()) if _grouped() else 0
+    return [gather_ragged(each, counts) for each in values], slice(first, first + n)
+
+
 def tell_ranks(what: T | None, group: dist.ProcessGroup | None = None) -> dict[int, T]:
     """What ranks have to tell, by rank, without those that have nothing; all of them meet here.
 

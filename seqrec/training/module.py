@@ -15,16 +15,25 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torchmetrics import Metric
 
+from seqrec.errors import UnsupportedError
 from seqrec.evaluation import OutcomeHistogram, RankHistogram, cutoffs_within, judge, rank_users
-from seqrec.models import MicroBatch, Negatives, NegativeSampler, OutcomeModel, RankingModel, SequenceModel
+from seqrec.models import (
+    AuxiliaryModel,
+    MicroBatch,
+    Negatives,
+    NegativeSampler,
+    OutcomeModel,
+    RankingModel,
+    SequenceModel,
+)
 from seqrec.random import raw_bits
 from seqrec.stream import EvaluationBatch, OutcomeBatch, TrainingBatch
-from seqrec.training.averages import AverageWeights
+from seqrec.training.averages import MovingAverage, ScheduleFreeAverage
 from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets
 from seqrec.training.catalogue import ShardedItemTable, rank_over_shards
 from seqrec.training.checkpoints import check_missing, without_restorable
 from seqrec.training.clipping import clip_gradients, gradients_of
-from seqrec.training.collectives import RankSum
+from seqrec.training.collectives import RankSum, gather_rows
 from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 from seqrec.training.row_gradients import AverageRowGradients
@@ -79,6 +88,8 @@ class SequenceRecommender(L.LightningModule):
             among = None if compared is None else np.flatnonzero(compared.cpu().numpy()) + 1
             self._sampler = NegativeSampler(wanted, model.n_items, seed=seed, train_counts=train_counts, among=among)
         self._negatives: Negatives | None = None
+        if isinstance(model, AuxiliaryModel):
+            model.gather = gather_rows
         self.step_loss: RankSum | None = None  # of all ranks and micro-batches, once the last one has its loss
         self._loss_sum: Tensor | float = 0.0
         # DDP reads the name. Buffers of items and of what writes texts are constants, which it would send in every step
@@ -93,12 +104,25 @@ class SequenceRecommender(L.LightningModule):
     def _updates_rows(self) -> bool:
         return self.optimizer_settings.table_updates == "rows"
 
+    def setup(self, stage: str) -> None:
+        """Refuses steps in whose parts no sequence could be told apart from those of other parts."""
+        contrasts = isinstance(self.model, AuxiliaryModel) and self.model.auxiliary.contrastive is not None
+        if stage == "fit" and contrasts and self.trainer.accumulate_grad_batches > 1:
+            raise UnsupportedError(
+                f"each rank takes a step in {self.trainer.accumulate_grad_batches} micro-batches, one after the other, "
+                "and all its sequences are to be told apart at once",
+                where="model.auxiliary.contrastive",
+                do="set `data.partitions` to 1, or to a number that divides that of the ranks",
+            )
+
     def configure_callbacks(self) -> list[Callback]:
         callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
         if self._updates_rows and not isinstance(self.trainer.strategy, CatalogueParallelStrategy):
             callbacks.append(AverageRowGradients(self.model.items.weight))
         if self.optimizer_settings.ema is not None:
-            callbacks.append(AverageWeights(self.optimizer_settings.ema))
+            callbacks.append(MovingAverage(self.optimizer_settings.ema))
+        if self.optimizer_settings.kind == "schedule_free_adamw":
+            callbacks.append(ScheduleFreeAverage())
         return callbacks
 
     def configure_model(self) -> None:

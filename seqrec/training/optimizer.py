@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
+from schedulefree import AdamWScheduleFree
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -19,11 +20,17 @@ from seqrec.training.row_adam import RowAdam
 class OptimizerSettings(Settings):
     """Optimiser and learning-rate schedule."""
 
-    kind: Literal["adam", "adamw", "adagrad"] = Field(
-        "adamw", description="Adam, Adam with decoupled weight decay, or AdaGrad."
+    kind: Literal["adam", "adamw", "adagrad", "schedule_free_adamw"] = Field(
+        "adamw",
+        description="Adam, Adam with decoupled weight decay, AdaGrad, or schedule-free AdamW, whose average of the "
+        "weights is what is validated and what checkpoints hold.",
     )
     lr: float = Field(1e-3, gt=0, description="Highest learning rate.")
-    betas: tuple[float, float] = Field((0.9, 0.98), description="Decay of Adam's two averages.")
+    betas: tuple[float, float] = Field(
+        (0.9, 0.98),
+        description="Decay of Adam's two averages; the first of `schedule_free_adamw` is where between its running "
+        "weights, 0, and their average, 1, gradients are taken.",
+    )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay, on every trained parameter.")
     table_weight_decay: float | None = Field(
         None, ge=0, description="Weight decay of the item table; null: the same as of the others."
@@ -48,9 +55,24 @@ class OptimizerSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> OptimizerSettings:
-        if self.kind == "adagrad" and self.table_updates == "rows":
+        if self.table_updates == "rows" and self.kind not in ("adam", "adamw"):
             raise ValueError("`table_updates: rows` is Adam's: take `kind: adamw`, or update `all` rows")
+        if self.kind == "schedule_free_adamw":
+            self._check_schedule_free()
         return self
+
+    def _check_schedule_free(self) -> None:
+        if self.schedule != "constant":
+            raise ValueError(f"`schedule: {self.schedule}` is what `schedule_free_adamw` does without: leave it out")
+        if self.ema is not None:
+            raise ValueError("`schedule_free_adamw` averages the weights itself: leave `ema` null, or take `adamw`")
+        if self.betas[0] == 0:
+            raise ValueError("`schedule_free_adamw` takes gradients towards the average: set `betas[0]` above 0")
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average is validated and saved in the place of the weights."""
+        return self.ema is not None or self.kind == "schedule_free_adamw"
 
 
 def build_optimizer(
@@ -73,6 +95,15 @@ def build_optimizer(
         groups[1]["weight_decay"] = settings.table_weight_decay
     if settings.kind == "adagrad":
         return torch.optim.Adagrad(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    if settings.kind == "schedule_free_adamw":
+        # as torch's Adam chooses; its own default would take a further copy of all weights on a CPU too
+        foreach = all(parameter.is_cuda for parameter in trained)
+        free = AdamWScheduleFree(
+            groups, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, foreach=foreach
+        )
+        free.train()
+        assert isinstance(free, Optimizer)  # its package says nothing of types
+        return free
     kind = RowAdam if settings.table_updates == "rows" else torch.optim.Adam
     return kind(
         groups,

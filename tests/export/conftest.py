@@ -32,7 +32,12 @@ _MASKED = {"kind": "masked_item"}
 _MINILM = {"backbone": {"kind": "pretrained", "source": MINILM}, "items": {"width": 16, "init_std": 1.0}}
 _ADALORA = {"kind": "adalora", "initial_rank": 3, "target_rank": 1, "warmup": 0.1, "final": 0.4, "interval": 2}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "gpt2": {"backbone": {"kind": "gpt2", "layers": 1, "width": 16}, "items": {"width": 16}},
+    # its objective puts mask tokens into the inputs of a head that has none
+    "gpt2": {
+        "backbone": {"kind": "gpt2", "layers": 1, "width": 16},
+        "items": {"width": 16},
+        "auxiliary": {"masked_events": {}},
+    },
     "bert": {"backbone": {"kind": "bert", "layers": 1, "width": 16}, "items": {"width": 8}, "head": _MASKED},
     "lora": {**_MINILM, "head": _MASKED, "adapter": {"kind": "lora", "rank": 4}},
     "adalora": {**_MINILM, "head": _MASKED, "adapter": _ADALORA},

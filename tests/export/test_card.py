@@ -14,6 +14,7 @@ def test_metrics_stand_beside_the_baselines(tmp_path: Path, quick: None) -> None
     }
     card = (export(tmp_path / "shop", model, settings, metrics=metrics) / "README.md").read_text()
     assert "# shop\n" in card
+    assert "`items.mask`: vector of the mask token" in card
     assert 'Protocol: `{"kind": "leave_one_out"}`' in card
     assert (
         "| | model | popular | item_knn |\n|---|---:|---:|---:|\n"

@@ -73,6 +73,20 @@ def test_gradients_and_states_are_those_of_what_is_trained() -> None:
     assert found.peak("previous") == size
 
 
+def test_states_of_schedule_free_are_the_running_weights_and_squares() -> None:
+    trained = [parameter for parameter in outline(settings()).parameters() if parameter.requires_grad]
+    assert trace(settings(), kind="schedule_free_adamw").states == 8 * sum(parameter.numel() for parameter in trained)
+
+
+def test_copies_that_objectives_read_are_counted() -> None:
+    plain, double, treble = (
+        trace(settings(auxiliary=auxiliary)).peak("forward")
+        for auxiliary in ({}, {"masked_events": {}}, {"contrastive": {"views": {"kind": "augmented"}}})
+    )
+    assert double == pytest.approx(2 * plain, rel=0.05)
+    assert treble == pytest.approx(3 * plain, rel=0.05)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

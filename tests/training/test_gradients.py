@@ -43,6 +43,13 @@ MODELS: dict[str, dict[str, Any]] = {
         "events": {"action_types": True, "time_gaps": 16},
     },
     "gated_transformer": {"backbone": SIZE | {"kind": "gated_transformer"}},
+    "dropout_views": {"backbone": SIZE | {"kind": "gpt2"}, "auxiliary": {"contrastive": {"positives": "same_target"}}},
+    "augmented_views": {
+        "backbone": SIZE | {"kind": "gpt2"},
+        "events": {"action_types": True, "time_gaps": 16},
+        "auxiliary": {"contrastive": {"views": {"kind": "augmented"}}},
+    },
+    "masked_events": {"backbone": SIZE | {"kind": "gpt2"}, "auxiliary": {"masked_events": {}}},
     "gru": {"backbone": {"kind": "gru", "layers": 2, "width": 16, "dropout": 0.2}},
     "users": {"backbone": SIZE | {"kind": "gpt2"}, "users": {"categories": ["band"], "numbers": ["age"]}},
 }
@@ -57,6 +64,9 @@ NAMES = [f"{loss}-{m}-{size}-{p}" for loss in LOSSES for m in ("gpt2", "bert") f
 NAMES += [f"sampled-slate-{size}-64-true" for size in SIZES]
 NAMES += [f"full-outcome-{size}-64-true" for size in SIZES if "thin" not in size]
 NAMES += [f"full-{model}-thin-slots-64-true" for model in ("hstu", "gated_transformer", "gru", "users")]
+# all sequences of a step are told apart, on whatever rank they are
+NAMES += [f"full-dropout_views-{size}-64-true" for size in ("stripes", "thin-stripes")]
+NAMES += ["sampled-augmented_views-stripes-64-true", "sampled-masked_events-thin-slots-64-true"]
 # items made of features, whose ids a step leaves out alike on all ranks
 FUSED = {"kind": "fused", "width": 16, "categories": [{"column": "category"}], "id_dropout": 0.4}
 NAMES += ["full_fused-gpt2-slots-64-true", "sampled_fused-bert-slots-64-true"]

@@ -1,14 +1,16 @@
-"""What is random in a step. Its gradient is the business of test_gradients.py."""
+"""What is random in a step, and which steps are refused. Its gradient is the business of test_gradients.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from seqrec.errors import UnsupportedError
 from seqrec.models import MicroBatch
-from seqrec.recipe import build_data, build_recipe_model, parse_recipe
+from seqrec.recipe import build, build_data, build_recipe_model, parse_recipe
 from seqrec.stream import Position, SequenceDataModule, TrainingBatch
 from seqrec.training import OptimizerSettings, SequenceRecommender
 
@@ -57,3 +59,16 @@ def test_what_draws_from_torch_follows_the_step(recipe_values: dict[str, Any], s
     torch.rand(7)
     assert draw(0) == first
     assert draw(1) != first
+
+
+def test_sequences_that_come_in_parts_are_not_told_apart(
+    recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path
+) -> None:
+    changed = {
+        "data": recipe_values["data"] | {"store": str(store_in_units), "partitions": 2},
+        "model": recipe_values["model"] | {"auxiliary": {"contrastive": {}}},
+        "loggers": [],
+    }
+    trainer, module, data = build(parse_recipe(recipe_values | changed, where="test"), tmp_path)
+    with pytest.raises(UnsupportedError, match=r"auxiliary\.contrastive: each rank takes a step in 2 micro-batches"):
+        trainer.fit(module, data)

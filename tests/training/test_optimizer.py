@@ -72,3 +72,22 @@ def test_adagrad() -> None:
     assert (group["lr"], group["weight_decay"]) == (0.5, 0.1)
     with pytest.raises(ValidationError, match="`table_updates: rows` is Adam's"):
         OptimizerSettings(kind="adagrad", table_updates="rows")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"schedule": "cosine"}, "`schedule: cosine` is what"),
+        ({"table_updates": "rows"}, "`table_updates: rows` is Adam's"),
+        ({"ema": 0.9}, "averages the weights itself"),
+        ({"betas": (0.0, 0.9)}, r"set `betas\[0\]` above 0"),
+    ],
+)
+def test_what_schedule_free_does_without_is_refused(settings: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        OptimizerSettings(kind="schedule_free_adamw", **settings)
+
+
+def test_schedule_free_warms_up_like_the_others() -> None:
+    found = rates(kind="schedule_free_adamw", warmup_steps=2)
+    assert found == pytest.approx([0.0, 0.05, *[0.1] * 8])

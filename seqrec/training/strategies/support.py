@@ -107,6 +107,13 @@ REFUSALS = (
         "leave it null, or train under `ddp`",
     ),
     Refusal(
+        (*_SHARDED, "catalogue_parallel"),
+        "optimizer.kind",
+        "schedule_free_adamw",
+        "the average that it moves along would have to be made and saved in shards, which it is not",
+        "set it to `adamw`, or train under `ddp`",
+    ),
+    Refusal(
         ("catalogue_parallel",),
         "model.items.attributes",
         None,
@@ -119,6 +126,13 @@ REFUSALS = (
         None,
         "its loss over shards has no term for the mean over all items",
         "set it to 0, or train under `ddp`",
+    ),
+    Refusal(
+        ("catalogue_parallel",),
+        "model.auxiliary",
+        None,
+        "ranks exchange rows of the table for the batch as it is, and further copies of it were never tried there",
+        "leave it out, or train under `ddp`",
     ),
     Refusal(
         ("catalogue_parallel",),

@@ -24,6 +24,7 @@ SETTINGS: dict[str, list[str]] = {
 # of fields that any value is refused of; 0.9 for the others
 VALUES = {
     "data.length_buckets": "[5, 20]",
+    "model.auxiliary": "{masked_events: {}}",
     "model.backbone.quantize": "nf4",
     "model.items.attributes": "[category]",
 }
