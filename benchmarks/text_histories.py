@@ -78,7 +78,7 @@ def main() -> None:
         test = evaluate(run.model, run.data)
         assert test is not None
         rows[name] = {"test": test.to_dict(), "training": run.result}
-        settings[name] = recipe.model_dump(mode="json", exclude=paths)
+        settings[name] = recipe.model_dump(mode="json", exclude=left_out)
         print(name, test.model["hr@10"].value, flush=True)
         print(write_result("text-histories", {"rows": rows, "settings": settings}))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.models.dropout import keyed_draws, mix
 from seqrec.models.item_features import FeatureEncoder, ItemFeatures
-from seqrec.models.items import MASK, IdItemsSettings, Items, ItemTable, initial_vectors
+from seqrec.models.items import IdItemsSettings, Items, ItemTable, initial_vectors, masked
 from seqrec.models.losses import Loss, Negatives, SampledLoss
 from seqrec.models.losses.sampled import only_rows
 from seqrec.settings import Settings
@@ -57,8 +57,8 @@ class FusedItemsSettings(_FeatureSettings):
     kind: Literal["fused"]
     fusion: Literal["concat", "gated"] = Field(
         default="gated",
-        description="concat: a linear map of both side by side; gated: a sum weighted channel by channel. Either starts "
-        "as the plain sum.",
+        description="concat: a linear map of both; gated: a sum weighted channel by channel. Both start as the plain "
+        "sum.",
     )
     id_dropout: float = Field(
         default=0.2,
@@ -135,9 +135,7 @@ class FusedItems(Items):
             vectors = F.embedding(place, self.of_rows(rows))
         else:
             vectors = F.embedding((items - 1).clamp(min=0), self.vectors())
-        if self.mask is None:
-            return vectors
-        return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
+        return masked(vectors, items, self.mask)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """float (n, D), of the items in rows int64 (n,), 0..N-1, different from each other."""

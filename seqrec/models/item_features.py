@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from seqrec.ranking import Labels
+
 _LEAST_VARIANCE = 1e-6  # of a direction, as a share of the greatest; below, there is nothing but rounding
-
-
-class Categories(NamedTuple):
-    """A categorical attribute, of which an item may have several values.
-
-    Attributes:
-        codes: int64 (N, M), each item's values as 1..n_values, then 0.
-        n_values: different values.
-    """
-
-    codes: Tensor
-    n_values: int
 
 
 @dataclass(frozen=True)
@@ -30,14 +19,14 @@ class ItemFeatures:
     Attributes:
         trained: bool (N,), items with events in training; the others are cold.
         vectors: float (N, V), precomputed ones, each kind centred and scaled.
-        categories: of each categorical attribute.
+        categories: the values of each categorical attribute.
         numbers: float (N, A), numeric attributes, standardised; A may be 0.
         fingerprint: SHA-256 of what they were made from, as 64 hexadecimal digits.
     """
 
     trained: Tensor
     vectors: tuple[Tensor, ...]
-    categories: tuple[Categories, ...]
+    categories: tuple[Labels, ...]
     numbers: Tensor
     fingerprint: str
 
@@ -70,7 +59,7 @@ class FeatureEncoder(nn.Module):
             _linear(principal_map(vectors[features.trained], width)) for vectors in features.vectors
         )
         self.of_categories = nn.ModuleList(
-            nn.EmbeddingBag(one.n_values + 1, width, mode="mean", padding_idx=0) for one in features.categories
+            nn.EmbeddingBag(one.n_labels + 1, width, mode="mean", padding_idx=0) for one in features.categories
         )
         for categories in self.of_categories:
             nn.init.normal_(categories.get_parameter("weight"), std=init_std)
