@@ -16,7 +16,7 @@ from seqrec.models.adapters import AdapterSettings, attach
 from seqrec.models.architectures import NetworkSettings
 from seqrec.models.backbones import Backbone, usable_positions
 from seqrec.models.events import EventEmbedding, EventSettings
-from seqrec.models.fused_items import FusedItems
+from seqrec.models.fused_items import FusedItems, FusedItemsSettings
 from seqrec.models.heads import HeadSettings, NextItemSettings, SemanticIdSettings, Slate, build_head
 from seqrec.models.item_features import ItemFeatures
 from seqrec.models.item_kinds import ItemsSettings, build_items
@@ -209,6 +209,13 @@ def check_parts(settings: ModelSettings) -> None:
             f"the head `{kind}` {own_loss[type(head)]}",
             where=f"model.loss.kind: {settings.loss.kind}",
             do="leave `model.loss` out",
+        )
+    weighted = isinstance(settings.items, FusedItemsSettings) and settings.items.cold_weight != 1
+    if weighted and isinstance(head, OutcomeSettings):
+        raise UnsupportedError(
+            f"the head `{kind}` has no items for targets, of which cold ones could count more",
+            where="model.items.cold_weight",
+            do="leave it out",
         )
     if settings.text is not None:
         _check_text(settings, own_scores)

@@ -74,6 +74,12 @@ class FusedItemsSettings(_FeatureSettings):
         "items rank, and the lower others.",
     )
 
+    @model_validator(mode="after")
+    def _check_cold(self) -> Self:
+        if self.cold_weight != 1 and not self.id_dropout:
+            raise ValueError("`cold_weight` is of items that `id_dropout` leaves out: set it above 0")
+        return self
+
 
 class FusedItems(Items):
     """Item vectors that are computed from features and, where there are any, vectors of the items' own.

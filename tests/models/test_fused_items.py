@@ -195,6 +195,14 @@ def test_with_table_scores_the_same() -> None:
     assert torch.equal(one.top_scores, other.top_scores)
 
 
+def test_a_weight_of_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="`cold_weight` is of items that `id_dropout` leaves out"):
+        make(FUSED | {"cold_weight": 2.0, "id_dropout": 0.0})
+    head = {"kind": "outcome", "outcomes": {"bought": {"kind": "action", "actions": ["buy"]}}}
+    with pytest.raises(UnsupportedError, match=r"model.items.cold_weight: the head `outcome` has no items"):
+        make(FUSED | {"cold_weight": 2.0}, head=head)
+
+
 def test_features_must_be_named_and_there() -> None:
     with pytest.raises(ValidationError, match="name at least one of `vectors`, `categories` and `numbers`"):
         ModelSettings.model_validate({"items": {"kind": "fused"}, "backbone": {"kind": "gpt2"}})
