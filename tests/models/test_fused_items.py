@@ -20,12 +20,14 @@ from seqrec.models import (
     build_model,
     with_table,
 )
+from seqrec.models.item_features import principal_map
 from seqrec.ranking import Labels
 
 N_ITEMS = 12
 COLD = torch.tensor([3, 11])  # items
 FUSED = {"kind": "fused", "width": 8, "vectors": ["v"], "id_dropout": 0.5}
-KINDS = [FUSED, FUSED | {"fusion": "concat"}, {"kind": "features", "width": 8, "vectors": ["v"]}]
+CONCAT, FEATURES = FUSED | {"fusion": "concat"}, {"kind": "features", "width": 8, "vectors": ["v"]}
+KINDS = [FUSED, CONCAT, FEATURES]
 SAMPLED = {"kind": "sampled_softmax", "negatives": {"uniform": 2}}
 HISTORY, LENGTHS, TARGETS = torch.tensor([[1, 2], [5, 0]]), torch.tensor([2, 1]), torch.tensor([[2, 4], [9, 0]])
 
@@ -61,12 +63,14 @@ def by_hand(model: SequenceModel) -> torch.Tensor:
     looked_up = everything[(HISTORY - 1).clamp(min=0)]
     hidden = model.backbone(looked_up, LENGTHS)
     scores = (hidden @ everything.T).masked_fill(~items.trained, -torch.inf)
-    return torch.nn.functional.cross_entropy(
-        scores.flatten(0, 1), TARGETS.flatten() - 1, ignore_index=-1, reduction="sum"
+    losses = torch.nn.functional.cross_entropy(
+        scores.flatten(0, 1), TARGETS.flatten() - 1, ignore_index=-1, reduction="none"
     )
+    left_out = items._keep(TARGETS.flatten() - 1).squeeze(1).logical_not()
+    return (losses * torch.where(left_out, items._cold_weight, 1.0)).sum()
 
 
-@pytest.mark.parametrize("items", KINDS)
+@pytest.mark.parametrize("items", [*KINDS, FUSED | {"cold_weight": 2.5}])
 def test_loss_and_gradients_are_those_of_a_softmax_over_trained_items(items: dict[str, Any]) -> None:
     model = make(items)
     model.items.start_step(7)
@@ -95,7 +99,7 @@ def test_a_sampled_loss_touches_rows_of_its_own_items_and_may_do_so_sparsely() -
     assert model.items.weight.grad.is_sparse
     torch.testing.assert_close(model.items.weight.grad.to_dense(), dense)
     with pytest.raises(UnsupportedError, match=r"(?s)table_updates: items of `kind: features` .*`all`"):
-        make(KINDS[2], loss=SAMPLED).use_row_gradients()
+        make(FEATURES, loss=SAMPLED).use_row_gradients()
 
 
 @pytest.mark.parametrize("items", KINDS[:2])
@@ -110,6 +114,44 @@ def test_a_cold_item_has_the_vector_of_its_features(items: dict[str, Any]) -> No
     assert torch.equal(model.items(torch.tensor([[3, 5]]))[0], after[[2, 4]])
 
 
+@pytest.mark.parametrize("items", KINDS[:2])
+def test_a_cold_item_is_what_a_step_leaves_out(items: dict[str, Any]) -> None:
+    table = make(items).items
+    assert isinstance(table, FusedItems)
+    table.start_step(7)
+    everything = torch.arange(N_ITEMS)
+    left_out = table._keep(everything).squeeze(1).logical_not()
+    assert len(COLD) < left_out.sum() < N_ITEMS
+    in_training = table.of_rows(everything)
+    table.trained.fill_(False)
+    as_cold = table.eval().of_rows(everything)
+    assert torch.equal(in_training[left_out], as_cold[left_out])
+
+
+@pytest.mark.parametrize("items", KINDS)
+def test_items_are_as_alike_at_first_as_their_vectors(items: dict[str, Any]) -> None:
+    features = some_features()
+    (vectors,) = features.vectors
+    with torch.no_grad():
+        found = make(items, features).item_vectors().float()
+    expected = vectors @ principal_map(vectors[features.trained], 8).T
+    torch.testing.assert_close(found @ found.T, expected @ expected.T, rtol=0, atol=0.15)
+    assert 0.8 < found.square().sum(1).mean().sqrt() < 1.2
+
+
+def test_principal_directions_are_half_whitened() -> None:
+    vectors = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([4.0, 1.0, 0.5])
+    vectors = torch.cat([vectors, vectors[:, :1]], dim=1)  # a fourth that says nothing new
+    vectors -= vectors.mean(0)
+    variances = torch.linalg.svdvals(vectors)[:3] ** 2 / 50
+    for width in (2, 3, 6):
+        mapped = vectors @ principal_map(vectors, width).T
+        kept = variances[:width].sqrt()
+        expected = torch.zeros(width)
+        expected[: len(kept)] = kept / kept.sum()
+        torch.testing.assert_close(mapped.T @ mapped / 50, expected.diag(), atol=1e-5, rtol=1e-4)
+
+
 def test_a_step_leaves_out_the_same_ids_wherever_they_are_looked_up() -> None:
     items = make(FUSED).items
     assert isinstance(items, FusedItems)
@@ -121,7 +163,7 @@ def test_a_step_leaves_out_the_same_ids_wherever_they_are_looked_up() -> None:
         assert torch.equal(items._keep(some).squeeze(1), whole[some])
         assert not whole[COLD - 1].any()
         kept.append(whole)
-    share = torch.stack(kept).mean() * N_ITEMS / (N_ITEMS - len(COLD))
+    share = torch.stack(kept).double().mean() * N_ITEMS / (N_ITEMS - len(COLD))
     assert 0.4 < share < 0.6
 
 
@@ -151,6 +193,14 @@ def test_with_table_scores_the_same() -> None:
         one, other = (m.rank(HISTORY, LENGTHS, k=5) for m in (model, plain.eval()))
     assert torch.equal(one.top_items, other.top_items)
     assert torch.equal(one.top_scores, other.top_scores)
+
+
+def test_a_weight_of_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="`cold_weight` is of items that `id_dropout` leaves out"):
+        make(FUSED | {"cold_weight": 2.0, "id_dropout": 0.0})
+    head = {"kind": "outcome", "outcomes": {"bought": {"kind": "action", "actions": ["buy"]}}}
+    with pytest.raises(UnsupportedError, match=r"model.items.cold_weight: the head `outcome` has no items"):
+        make(FUSED | {"cold_weight": 2.0}, head=head)
 
 
 def test_features_must_be_named_and_there() -> None:
