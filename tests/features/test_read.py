@@ -72,7 +72,7 @@ def test_values_that_items_share_are_numbered() -> None:
 def test_what_is_wrong_is_named() -> None:
     with pytest.raises(RecipeError, match=r"(?s)model.items.numbers: prise: .*did you mean `price`"):
         read(numbers=["prise"])
-    with pytest.raises(RecipeError, match="model.items.numbers: count: `count` is of the whole log"):
+    with pytest.raises(RecipeError, match=r"model\.items\.numbers: count: `count` is of the whole log"):
         read(numbers=["count"])
     with pytest.raises(FeatureError, match=r"(?s)model.items.numbers: colour: a cell is not a number.*dear"):
         read(numbers=["colour"])
