@@ -90,7 +90,7 @@ class Tokenizer:
         Returns:
             int64 (n, m).
         Raises:
-            TokenizerError: there are too few ids left.
+            TokenizerError: these are not the kinds of training, or there are too few ids left.
         """
         latents = self.quantizer.latents(self.blocks.joined(blocks))
         return separate(latents, self.quantizer.codebooks, taken=self.ids.codes)

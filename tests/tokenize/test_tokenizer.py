@@ -113,6 +113,9 @@ def test_a_tokenizer_names_items_and_is_read_back_to_name_new_ones(
     codes = read.encode(new)
     assert torch.equal(codes, tokenizer.encode(new))
     assert len(torch.unique(torch.cat([tokenizer.ids.codes, codes]), dim=0)) == 50
+    for wrong in ([None, None], [vectors], [vectors, vectors]):
+        with pytest.raises(TokenizerError, match=r"vectors of widths \[.*\] for a tokenizer of \[2, 1\]"):
+            read.encode(wrong)
     with pytest.raises(TokenizerError, match="the folder exists"):
         tokenizer.save(folder, {})
     assert [path.name for path in tmp_path.iterdir()] == ["ids"]
