@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -88,10 +89,10 @@ class Labels:
         """From one text an item, as `label_sets` splits it; N texts, None or empty where it has none."""
         sets = label_sets(texts, separator)
         names = {name: code for code, name in enumerate(sorted({name for names in sets for name in names}), start=1)}
-        codes = torch.zeros(len(sets), max([1, *map(len, sets)]), dtype=torch.long)
+        codes = np.zeros((len(sets), max([1, *map(len, sets)])), dtype=np.int64)
         for row, labels in enumerate(sets):
-            codes[row, : len(labels)] = torch.tensor([names[name] for name in labels], dtype=torch.long)
-        return cls(codes, len(names))
+            codes[row, : len(labels)] = [names[name] for name in labels]
+        return cls(torch.from_numpy(codes), len(names))
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """As `Similarity` says."""
