@@ -14,7 +14,10 @@ from typing import Any
 
 import torch
 
+from seqrec.quiet import quiet_imports
 from seqrec.versions import versions
+
+quiet_imports()
 
 RESULTS = Path(__file__).parent / "results"
 RECIPES = Path(__file__).parent.parent / "recipes"

@@ -107,9 +107,9 @@ def others() -> dict[str, dict[str, Any]]:
             LLAMA,
             "ddp",
             loss=SAMPLED,
-            head={"kind": "slate", "size": 5, "decoder": "gru"},
+            head={"kind": "slate", "size": 10, "decoder": "gru"},
             max_length=50,
-            step_tokens=1500,
+            step_tokens=1000,
         ),
         "wide llama, bce": values(
             100_000,

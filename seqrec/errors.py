@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SeqrecError(Exception):
@@ -104,6 +105,16 @@ class AdapterError(SeqrecError, ValueError):
 
 class TokenizerError(SeqrecError, ValueError):
     """Semantic ids cannot be made, or a folder does not hold those of a catalogue."""
+
+    @classmethod
+    def unreadable(cls, file: Path, reason: object) -> TokenizerError:
+        """Says which file, and how it is made."""
+        return cls(
+            "no semantic ids can be read from here",
+            where=str(file),
+            reason=str(reason),
+            do="make them with `seqrec tokenize RECIPE`",
+        )
 
 
 class UnknownIdError(SeqrecError, KeyError):

@@ -24,9 +24,19 @@ def quiet_start() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # a filter, since DeepSpeed sets its level when it is imported
     logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it offers to download kernels wherever peft is imported
+    quiet_imports()
     for text in _NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=text)
+
+
+def quiet_imports() -> None:
+    """To be called before peft is imported, which imports bitsandbytes where that is installed.
+
+    Its offer of kernels for scales in bfloat16, with which seqrec never computes, is dropped; all else it says stays.
+    """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
+        lambda record: "gemm_4bit_forward" not in record.getMessage()
+    )
 
 
 def quiet_packages() -> None:

@@ -16,9 +16,8 @@ evaluator. The target is the most that seqrec and the peer both reached, so it d
 is the epochs until then × the seconds an epoch above. What listing and judging take is not in it.
 
 One seed each, on the validation targets: small differences between best values mean nothing. Settings are each system's
-own, as above (256 negatives on Beauty: `recipes/amazon-beauty-sampled.yaml`, whose epoch was timed with a dropout of
-0.5 instead of 0.2); the learning rate of seqrec falls over the epochs of its recipe, the peers' are constant. A curve
-ends with the recipe, when it has not risen for some epochs (15 where not said otherwise), or with the time that it was
+own, as above; the learning rate of seqrec falls over the epochs of its recipe, the peers' are constant. A curve ends
+with the recipe, when it has not risen for some epochs (15 where not said otherwise), or with the time that it was
 given, and might have risen further. RecBole is missing where a whole epoch takes hours.
 """
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import lightning as L
 import torch
 
+from seqrec.errors import UnsupportedError
 from seqrec.evaluation.baselines import DEFAULT_BASELINES, Baseline, BaselineName, check_baselines, fit_baselines
 from seqrec.evaluation.list_measures import IntraListDiversity, ListMeasure, Miscalibration, novelty_measure
 from seqrec.evaluation.metrics import cutoffs_within
@@ -129,10 +130,17 @@ def evaluate(
         MetricError: a score is NaN, or the model's lists are too short for any metric.
         StoreError: the split leaves no user.
         RecipeError: a baseline is unknown.
+        UnsupportedError: outcomes are to be judged, and lists to be re-ranked.
         MissingExtraError: a baseline needs a package that is not installed.
     """
     check_baselines(baselines)
     if isinstance(model, OutcomeModel):
+        if diversifier is not None:
+            raise UnsupportedError(
+                "the head `outcome` is judged by single events, and no lists are made",
+                where="--diversify",
+                do="leave it out",
+            )
         return evaluate_outcomes(model, data, part=part, devices=devices, accelerator=accelerator, progress=progress)
     stream = data.evaluation(part)
     trainer = ranking_trainer(accelerator=accelerator, devices=devices, progress=progress)

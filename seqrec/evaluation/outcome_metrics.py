@@ -127,7 +127,7 @@ def _user_aucs(found: Predictions, user: Ints, n_users: int) -> Floats:
     """float64 (users,), each one's AUC by the mean rank of positives (Mann and Whitney); NaN without both classes."""
     order = np.lexsort((found.probabilities, user))
     user, value, positive = user[order], found.probabilities[order], found.positive[order]
-    new = np.append(True, (np.diff(user) > 0) | (np.diff(value) > 0)) if len(user) else np.empty(0, np.bool_)
+    new = np.append(True, (np.diff(user) > 0) | (np.diff(value) > 0))
     group = np.cumsum(new) - 1
     size = np.bincount(group)
     first = np.flatnonzero(new)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,11 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from seqrec.errors import FeatureError, RecipeError, nearest
+from seqrec.errors import FeatureError
+from seqrec.features.columns import column_of, texts_of
 from seqrec.features.vector_files import read_vectors
-from seqrec.models import Categories, CategorySettings, FeatureItemsSettings, FusedItemsSettings, ItemFeatures
+from seqrec.models import CategorySettings, FeatureItemsSettings, FusedItemsSettings, ItemFeatures
+from seqrec.ranking import Labels
 from seqrec.store import Catalogue
 
 
@@ -49,23 +52,6 @@ def read_features(
     )
 
 
-def column_of(catalogue: Catalogue, name: str, *, setting: str) -> pa.ChunkedArray:
-    """A column of the catalogue.
-
-    Raises:
-        RecipeError: there is none; names the nearest.
-    """
-    if name in catalogue.table.column_names:
-        return catalogue.table.column(name)
-    near = nearest(name, catalogue.table.column_names)
-    raise RecipeError(
-        f"the catalogue has no column `{name}`",
-        where=setting,
-        has=", ".join(f"`{column}`" for column in catalogue.table.column_names),
-        do=f"did you mean `{near}`?" if near else "take one that it has, or name more in `logs.items.columns`",
-    )
-
-
 def _scaled(vectors: Tensor, trained: npt.NDArray[np.bool_]) -> Tensor:
     """Vectors float (N, V) less their mean, in units of their root mean square length."""
     known = vectors[torch.from_numpy(trained)].double()
@@ -74,23 +60,13 @@ def _scaled(vectors: Tensor, trained: npt.NDArray[np.bool_]) -> Tensor:
     return ((vectors - centre) / length).to(vectors.dtype)
 
 
-def _categories(catalogue: Catalogue, settings: CategorySettings, digest: hashlib._Hash) -> Categories:
-    column = column_of(catalogue, settings.column, setting="model.items.categories").cast(pa.string())
-    cells = [[] if cell is None else _values(cell, settings.separator) for cell in column.to_pylist()]
-    code_of = {value: code for code, value in enumerate(sorted({v for cell in cells for v in cell}), start=1)}
-    if not code_of:
+def _categories(catalogue: Catalogue, settings: CategorySettings, digest: hashlib._Hash) -> Labels:
+    texts = texts_of(catalogue, settings.column, setting="model.items.categories")
+    labels = Labels.of(texts, settings.separator)
+    if not labels.n_labels:
         raise FeatureError("no item has a value", where=f"model.items.categories: {settings.column}", do="leave it out")
-    codes = np.zeros((len(cells), max(map(len, cells))), dtype=np.int64)
-    for row, cell in enumerate(cells):
-        codes[row, : len(cell)] = [code_of[value] for value in cell]
-    digest.update("\n".join(code_of).encode())
-    digest.update(codes.tobytes())
-    return Categories(torch.from_numpy(codes), len(code_of))
-
-
-def _values(cell: str, separator: str | None) -> list[str]:
-    parts = [cell] if separator is None else cell.split(separator)
-    return list(dict.fromkeys(part for part in map(str.strip, parts) if part))
+    digest.update(json.dumps([texts, settings.separator]).encode())
+    return labels
 
 
 def _numbers(catalogue: Catalogue, name: str, trained: npt.NDArray[np.bool_], digest: hashlib._Hash) -> Tensor:

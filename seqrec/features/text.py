@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer
 
 from seqrec.errors import BackboneError, RecipeError
-from seqrec.features.read import column_of
+from seqrec.features.columns import column_of
 from seqrec.models import locate_source
 from seqrec.store import Catalogue
 

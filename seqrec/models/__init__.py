@@ -27,7 +27,7 @@ from seqrec.models.heads import (
     Slate,
     build_head,
 )
-from seqrec.models.item_features import Categories, ItemFeatures
+from seqrec.models.item_features import ItemFeatures
 from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
 from seqrec.models.losses import (
     Bce,
@@ -77,7 +77,6 @@ __all__ = [
     "BeamSettings",
     "Bpr",
     "BprSettings",
-    "Categories",
     "CategorySettings",
     "ConfiguredBackboneSettings",
     "CosineScoresSettings",

@@ -172,10 +172,8 @@ def assemble(
     )
     events = EventEmbedding(settings.events, items.width, n_actions, init_std=settings.items.init_std)
     if isinstance(settings.head, SlateSettings):
-        assert isinstance(items, ItemTable)  # see `check_parts`, as for the next
         return SlateModel(items, backbone, Slate(settings.head), loss, events, settings.head)
     if isinstance(settings.head, OutcomeSettings):
-        assert isinstance(items, ItemTable)
         return OutcomeModel(items, backbone, head, events, settings.head)
     temperature = settings.scores.temperature if isinstance(settings.scores, CosineScoresSettings) else None
     writer = None if settings.text is None else HistoryWriter.of(text)
@@ -211,12 +209,6 @@ def check_parts(settings: ModelSettings) -> None:
             f"the head `{kind}` {own_loss[type(head)]}",
             where=f"model.loss.kind: {settings.loss.kind}",
             do="leave `model.loss` out",
-        )
-    if own_scores and settings.items.kind in ("features", "fused"):
-        raise UnsupportedError(
-            f"the head `{kind}` looks items up in a table",
-            where=f"model.items.kind: {settings.items.kind}",
-            do="set it to `ids`",
         )
     if settings.text is not None:
         _check_text(settings, own_scores)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.models.dropout import keyed_draws, mix
 from seqrec.models.item_features import FeatureEncoder, ItemFeatures
-from seqrec.models.items import MASK, IdItemsSettings, Items, ItemTable, initial_vectors
+from seqrec.models.items import IdItemsSettings, Items, ItemTable, initial_vectors, masked
 from seqrec.models.losses import Loss, Negatives, SampledLoss
 from seqrec.models.losses.sampled import only_rows
 from seqrec.settings import Settings
@@ -111,9 +111,7 @@ class FusedItems(Items):
             vectors = F.embedding(place, self.of_rows(rows))
         else:
             vectors = F.embedding((items - 1).clamp(min=0), self.vectors())
-        if self.mask is None:
-            return vectors
-        return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
+        return masked(vectors, items, self.mask)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """float (n, D), of the items in rows int64 (n,), 0..N-1, different from each other."""

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-
-class Categories(NamedTuple):
-    """A categorical attribute, of which an item may have several values.
-
-    Attributes:
-        codes: int64 (N, M), each item's values as 1..n_values, then 0.
-        n_values: different values.
-    """
-
-    codes: Tensor
-    n_values: int
+from seqrec.ranking import Labels
 
 
 @dataclass(frozen=True)
@@ -28,14 +17,14 @@ class ItemFeatures:
     Attributes:
         trained: bool (N,), items with events in training; the others are cold.
         vectors: float (N, V), precomputed ones, each kind centred and scaled.
-        categories: of each categorical attribute.
+        categories: the values of each categorical attribute.
         numbers: float (N, A), numeric attributes, standardised; A may be 0.
         fingerprint: SHA-256 of what they were made from, as 64 hexadecimal digits.
     """
 
     trained: Tensor
     vectors: tuple[Tensor, ...]
-    categories: tuple[Categories, ...]
+    categories: tuple[Labels, ...]
     numbers: Tensor
     fingerprint: str
 
@@ -61,7 +50,7 @@ class FeatureEncoder(nn.Module):
         self.register_buffer("numbers", features.numbers, persistent=False)
         self.of_vectors = nn.ModuleList(nn.Linear(vectors.shape[1], width) for vectors in features.vectors)
         self.of_categories = nn.ModuleList(
-            nn.EmbeddingBag(one.n_values + 1, width, mode="mean", padding_idx=0) for one in features.categories
+            nn.EmbeddingBag(one.n_labels + 1, width, mode="mean", padding_idx=0) for one in features.categories
         )
         n_numbers = features.numbers.shape[1]
         self.of_numbers = nn.Linear(n_numbers, width) if n_numbers else None

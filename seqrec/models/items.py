@@ -136,9 +136,7 @@ class ItemTable(Items):
             float (B, L, D).
         """
         vectors = F.embedding((items - 1).clamp(min=0), self.vectors(), sparse=self.row_gradients)
-        if self.mask is None:
-            return vectors
-        return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
+        return masked(vectors, items, self.mask)
 
     def loss(
         self,
@@ -185,6 +183,11 @@ class AttributeTable(nn.Module):
     def forward(self) -> Tensor:
         """float (N, D): for each item the mean over the vectors of its values, zero where it has none."""
         return F.embedding_bag(self.values, self.weight, self.offsets, mode="mean", include_last_offset=True)
+
+
+def masked(vectors: Tensor, items: Tensor, mask: Tensor | None) -> Tensor:
+    """Vectors float (B, L, D) of items int64 (B, L), with that of the mask token, float (D,), where one stands."""
+    return vectors if mask is None else torch.where((items == MASK).unsqueeze(-1), mask, vectors)
 
 
 def initial_vectors(n_items: int, settings: IdItemsSettings, rows: slice) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding
+from seqrec.models.fused_items import FusedItems
 from seqrec.models.heads import Head
 from seqrec.models.items import ItemTable
 from seqrec.models.losses import FullSoftmax, Negatives
@@ -37,7 +38,12 @@ class OutcomeModel(SequenceModel):
     """
 
     def __init__(
-        self, items: ItemTable, backbone: Backbone, head: Head, events: EventEmbedding, settings: OutcomeSettings
+        self,
+        items: ItemTable | FusedItems,
+        backbone: Backbone,
+        head: Head,
+        events: EventEmbedding,
+        settings: OutcomeSettings,
     ):
         super().__init__(items, backbone, head, FullSoftmax(), events)  # the loss only says that no negatives are drawn
         self.outcomes = tuple(settings.outcomes)
@@ -85,5 +91,5 @@ class OutcomeModel(SequenceModel):
         return vectors[:, : self.items.width + 1]
 
     def item_vectors(self) -> Tensor:
-        """float (N, D + 1): the table, and a 1 beside each row."""
-        return F.pad(self.items.weight, (0, 1), value=1.0)
+        """float (N, D + 1): the items' vectors, and a 1 beside each."""
+        return F.pad(super().item_vectors(), (0, 1), value=1.0)

@@ -2,7 +2,7 @@
 
 from seqrec.ranking.diversify import Diversifier, Diversity
 from seqrec.ranking.scorers import DotScorer, ItemLists, Scorer
-from seqrec.ranking.similarity import Labels, Similarity, VectorSimilarity
+from seqrec.ranking.similarity import Labels, Similarity, VectorSimilarity, label_sets
 from seqrec.ranking.whole_catalogue import Part, Ranked, join, rank, rank_part
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Similarity",
     "VectorSimilarity",
     "join",
+    "label_sets",
     "rank",
     "rank_part",
 ]

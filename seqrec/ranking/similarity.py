@@ -13,6 +13,12 @@ from torch.nn.functional import normalize
 SEPARATOR = "|"  # of the labels of an item, as MovieLens writes genres
 
 
+def label_sets(texts: Sequence[str | None], separator: str | None = SEPARATOR) -> list[list[str]]:
+    """The labels that texts hold, each once and in its order; a text is one label where there is no separator."""
+    parts = ([text or ""] if separator is None else (text or "").split(separator) for text in texts)
+    return [list(dict.fromkeys(filter(None, map(str.strip, labels)))) for labels in parts]
+
+
 class Similarity(Protocol):
     """Of any two items; a matrix of it is positive semi-definite, as a determinantal point process needs."""
 
@@ -78,9 +84,9 @@ class Labels:
     n_labels: int
 
     @classmethod
-    def of(cls, texts: Sequence[str | None]) -> Self:
-        """From one text an item, its labels separated by ``|``; N texts, None or empty where it has none."""
-        sets = [list(dict.fromkeys(filter(None, map(str.strip, (text or "").split(SEPARATOR))))) for text in texts]
+    def of(cls, texts: Sequence[str | None], separator: str | None = SEPARATOR) -> Self:
+        """From one text an item, as `label_sets` splits it; N texts, None or empty where it has none."""
+        sets = label_sets(texts, separator)
         names = {name: code for code, name in enumerate(sorted({name for names in sets for name in names}), start=1)}
         codes = torch.zeros(len(sets), max([1, *map(len, sets)]), dtype=torch.long)
         for row, labels in enumerate(sets):

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from seqrec.errors import UnsupportedError
-from seqrec.features import read_features, read_history_text
+from seqrec.features import read_attributes, read_features, read_history_text
 from seqrec.models import (
     AdaLoraSettings,
     FeatureItemsSettings,
@@ -178,8 +178,7 @@ def _item_attributes(recipe: Recipe, store: SequenceStore) -> ItemAttributes | N
     items = recipe.model.items
     if not isinstance(items, IdItemsSettings) or not items.attributes:
         return None
-    values, offsets, n_values = store.catalogue.values_of(items.attributes)
-    return ItemAttributes(torch.from_numpy(values), torch.from_numpy(offsets), n_values)
+    return read_attributes(items.attributes, store.catalogue)
 
 
 def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.Trainer:

@@ -61,9 +61,4 @@ def _facts(recipe: Recipe) -> dict[str, Any] | None:
         facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return {name: facts[name] for name in (CATALOGUE, TRAINED_ON)}
     except (OSError, ValueError, KeyError) as error:
-        raise TokenizerError(
-            "no semantic ids can be read from here",
-            where=str(file),
-            reason=str(error),
-            do="make them with `seqrec tokenize RECIPE`",
-        ) from error
+        raise TokenizerError.unreadable(file, error) from error

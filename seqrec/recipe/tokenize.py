@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from seqrec.errors import RecipeError, TokenizerError
+from seqrec.features import TextEncoder, item_texts
 from seqrec.models import SemanticItemsSettings, SequenceModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.ids import CATALOGUE, TRAINED_ON, trained_on
@@ -21,10 +22,9 @@ from seqrec.tokenize import (
     Tokenizer,
     TokenizerReport,
     VectorSettings,
+    check_codes,
     co_occurrence_vectors,
     digest,
-    item_texts,
-    text_vectors,
 )
 from seqrec.versions import versions
 
@@ -56,6 +56,7 @@ def tokenize(recipe: Recipe, *, fresh: bool = False) -> TokenizerReport:
     ensure_store(recipe)
     data = build_data(recipe)
     settings = recipe.tokenizer
+    check_codes(settings.quantizer, data.store.manifest.counts.items)  # vectors may take long
     blocks = [_vectors(one, data) for one in settings.vectors]
     weights = [one.weight for one in settings.vectors]
     tokenizer, report = Tokenizer.train(blocks, settings.quantizer, weights=weights, seed=recipe.seed)
@@ -101,7 +102,8 @@ def _folder(recipe: Recipe) -> Path:
 def _vectors(settings: VectorSettings, data: SequenceDataModule) -> Tensor:
     """float (N, D), of one kind."""
     if isinstance(settings, TextVectorSettings):
-        return text_vectors(item_texts(data.store.catalogue, settings.columns), settings)
+        texts = item_texts(data.store.catalogue, settings.template, setting="tokenizer.vectors: template")
+        return TextEncoder(settings.source, settings.max_tokens)(texts)
     if isinstance(settings, CoOccurrenceVectorSettings):
         return co_occurrence_vectors(data.training_sequences(), data.store.manifest.counts.items, settings)
     from seqrec.recipe.run import Run  # which makes ids before it trains

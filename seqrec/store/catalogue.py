@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from seqrec.errors import RecipeError, UnknownIdError, nearest
+from seqrec.errors import UnknownIdError, nearest
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -66,48 +64,6 @@ class Catalogue:
         titles = pc.coalesce(self.table.column("title"), self.table.column("item_id"))
         return titles.to_pylist()  # type: ignore[no-any-return]
 
-    def values_of(self, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-        """What items have in common: the values of some columns that two items or more have.
-
-        Args:
-            columns: names of text columns; a cell holds a value, several with `|` between, or none. Equal values of
-                two columns are different ones.
-        Returns:
-            values int64 (M,), numbered from 0 in the order of the catalogue; offsets int64 (N + 1,), those of item i
-            are ``values[offsets[i - 1]:offsets[i]]``; and how many different values there are.
-        Raises:
-            RecipeError: no such column, or no value that two items share.
-        """
-        for column in columns:
-            self._check_text(column)
-        cells = zip(*(self.table.column(column).to_pylist() for column in columns), strict=True)
-        rows = [
-            {(column, value): None for column, cell in zip(columns, row, strict=True) for value in _split(cell)}
-            for row in cells
-        ]
-        counts = Counter(value for row in rows for value in row)
-        number = {value: i for i, value in enumerate(value for value, n in counts.items() if n > 1)}
-        if not number:
-            raise RecipeError(
-                f"no two items share a value of {', '.join(columns)}",
-                where="model.items.attributes",
-                do="name columns as `category`, whose values group items",
-            )
-        shared = [[number[value] for value in row if value in number] for row in rows]
-        offsets = np.cumsum([0, *map(len, shared)], dtype=np.int64)
-        return np.fromiter(chain.from_iterable(shared), np.int64, offsets[-1]), offsets, len(number)
-
-    def _check_text(self, column: str) -> None:
-        texts = [field.name for field in self.table.schema if pa.types.is_string(field.type)]
-        if column not in texts:
-            near = nearest(column, texts)
-            raise RecipeError(
-                f"the catalogue has no text column `{column}`" + (f" (did you mean `{near}`?)" if near else ""),
-                where="model.items.attributes",
-                has=", ".join(texts),
-                do="name one of them; `seqrec prepare` adds columns from `logs.items`",
-            )
-
     @cached_property
     def _item_of(self) -> dict[str, int]:
         return {item_id: item for item, item_id in enumerate(self.item_ids, start=1)}
@@ -132,7 +88,3 @@ class Catalogue:
     def decode(self, items: Iterable[int]) -> list[str]:
         """The ids of indices 1..N."""
         return [self.item_ids[item - 1] for item in items]
-
-
-def _split(cell: str | None) -> list[str]:
-    return [value for part in (cell or "").split("|") if (value := part.strip())]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from seqrec.errors import RecipeError, nearest
 from seqrec.settings import Settings
 
 MANIFEST = "manifest.json"
@@ -62,6 +64,26 @@ class Manifest(Settings):
         description="101 values, the 0th..100th percentile (discrete) of event time in µs; null without times."
     )
     shards: list[Shard] = Field(description="Shard files in row order.")
+
+    def action_codes(self, names: Sequence[str], *, setting: str) -> list[int]:
+        """Codes of action types.
+
+        Args:
+            names: of the types.
+            setting: what names them, for errors.
+        Raises:
+            RecipeError: the log had no such action.
+        """
+        for name in names:
+            if name not in self.actions:
+                near = nearest(name, self.actions)
+                raise RecipeError(
+                    f"the store has no action {name!r}" + (f" (did you mean {near!r}?)" if near else ""),
+                    where=setting,
+                    has=", ".join(self.actions) or "no actions at all",
+                    do="name actions of the log",
+                )
+        return [self.actions.index(name) for name in names]
 
 
 def file_sha256(path: Path) -> str:

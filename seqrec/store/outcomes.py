@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from seqrec.errors import RecipeError, UnsupportedError, nearest
+from seqrec.errors import UnsupportedError
 from seqrec.outcomes import ActionOutcomeSettings, OutcomeSettings, known_bit, positive_bit
 from seqrec.store.manifest import Manifest
 from seqrec.store.sequences import Sequences
@@ -30,13 +28,16 @@ class Labeller:
 
     def __init__(self, settings: OutcomeSettings, manifest: Manifest):
         self._settings = settings
-        self._asked = None if settings.of_actions is None else _codes(settings.of_actions, manifest, "of_actions")
+        asked = settings.of_actions
+        self._asked = None if asked is None else manifest.action_codes(asked, setting="model.head.of_actions")
         self._outcome_codes: dict[str, list[int]] = {}
         if not manifest.has_time:
             _refuse("times", "outcomes", "time")
         for name, outcome in settings.outcomes.items():
             if isinstance(outcome, ActionOutcomeSettings):
-                self._outcome_codes[name] = _codes(outcome.actions, manifest, f"outcomes.{name}.actions")
+                self._outcome_codes[name] = manifest.action_codes(
+                    outcome.actions, setting=f"model.head.outcomes.{name}.actions"
+                )
             elif not manifest.has_values:
                 _refuse("values", f"outcomes.{name}", "value")
 
@@ -99,20 +100,6 @@ def _next_times(sequences: Sequences, counts: Bool) -> Int64:
     result = np.empty(n, dtype=np.int64)
     result[order] = times
     return result
-
-
-def _codes(names: Sequence[str], manifest: Manifest, field: str) -> list[int]:
-    known = manifest.actions
-    for name in names:
-        if name not in known:
-            near = nearest(name, known)
-            raise RecipeError(
-                f"the store has no action {name!r}" + (f" (did you mean {near!r}?)" if near else ""),
-                where=f"model.head.{field}",
-                has=", ".join(known) or "no actions at all",
-                do="name actions of the log",
-            )
-    return [known.index(name) for name in names]
 
 
 def _refuse(what: str, field: str, column: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from seqrec.errors import RecipeError, UnsupportedError, nearest
+from seqrec.errors import RecipeError, UnsupportedError
 from seqrec.random import row_keys
 from seqrec.settings import Settings
 from seqrec.store.sequences import Sequences
@@ -199,7 +199,10 @@ class Temporal(Split):
                 where="data.split",
                 do="set `validation_from` to an earlier time or a smaller share than `test_from`",
             )
-        self._codes = _action_codes(settings.target_actions, store)
+        actions = settings.target_actions
+        self._codes = (
+            None if actions is None else store.manifest.action_codes(actions, setting="data.split.target_actions")
+        )
 
     def train_end(self, sequences: Sequences) -> Int64:
         """As `Split.train_end`."""
@@ -266,19 +269,3 @@ def _cut(cut: float | datetime, store: SequenceStore) -> int:
 
 def _iso(time_us: int) -> str:
     return datetime.fromtimestamp(time_us / 1_000_000, tz=UTC).isoformat()
-
-
-def _action_codes(names: list[str] | None, store: SequenceStore) -> list[int] | None:
-    if names is None:
-        return None
-    known = store.manifest.actions
-    for name in names:
-        if name not in known:
-            near = nearest(name, known)
-            raise RecipeError(
-                f"the store has no action {name!r}" + (f" (did you mean {near!r}?)" if near else ""),
-                where="data.split.target_actions",
-                has=", ".join(known) or "no actions at all",
-                do="name actions of the log, or leave it null for any",
-            )
-    return [known.index(name) for name in names]

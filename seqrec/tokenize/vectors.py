@@ -9,6 +9,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from seqrec.errors import TokenizerError
+
 
 class Blocks(NamedTuple):
     """Where vectors of several kinds lie side by side, and how they are brought to one scale.
@@ -35,11 +37,22 @@ class Blocks(NamedTuple):
         return cls(centres, torch.cat(factors), torch.tensor([block.shape[1] for block in blocks]))
 
     def joined(self, blocks: Sequence[Tensor | None]) -> Tensor:
-        """float (n, D): blocks float (n, D_i) on their scales; the mean where nothing is known, as of a cold item."""
-        known = next(block for block in blocks if block is not None)
+        """float (n, D): blocks float (n, D_i) on their scales; the mean where nothing is known, as of a cold item.
+
+        Raises:
+            TokenizerError: they are of other widths, or all unknown.
+        """
+        widths, known = self.widths.tolist(), [block for block in blocks if block is not None]
+        given = [None if block is None else block.shape[1] for block in blocks]
+        fits = len(given) == len(widths) and all(a in (None, b) for a, b in zip(given, widths, strict=True))
+        if not known or not fits:
+            raise TokenizerError(
+                f"vectors of widths {given} for a tokenizer of {widths}",
+                do="give those of each kind in the order of `tokenizer.vectors`; None for a kind, but not for all",
+            )
         parts = [
-            centre.expand(len(known), -1) if block is None else block
-            for block, centre in zip(blocks, torch.split(self.centres, self.widths.tolist()), strict=True)
+            centre.expand(len(known[0]), -1) if block is None else block
+            for block, centre in zip(blocks, torch.split(self.centres, widths), strict=True)
         ]
         return (torch.cat(parts, dim=1) - self.centres) * self.factors
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 class RankSum:
@@ -84,17 +87,17 @@ def gather_ragged(values: Tensor, counts: Tensor) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
 
 
-def tell_ranks(text: str | None, group: dist.ProcessGroup | None = None) -> dict[int, str]:
+def tell_ranks(what: T | None, group: dist.ProcessGroup | None = None) -> dict[int, T]:
     """What ranks have to tell, by rank, without those that have nothing; all of them meet here.
 
     Args:
-        text: this rank's.
+        what: this rank's, which can be pickled.
         group: of all ranks; None for that of training.
     """
-    told: list[str | None] = [text]
+    told: list[T | None] = [what]
     if _grouped():
         told = [None] * dist.get_world_size()
-        dist.all_gather_object(told, text, group)
+        dist.all_gather_object(told, what, group)
     return {rank: said for rank, said in enumerate(told) if said is not None}
 
 

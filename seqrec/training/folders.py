@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from seqrec.errors import RunError
 
 STATE, COMPLETE = "state", "complete.json"
 _NAME = re.compile(r"step-(\d+)")
+_PART = re.compile(r"(?:__|.*zero_pp_rank_)(\d+)_")  # __3_0.distcp, bf16_zero_pp_rank_3_mp_rank_00_optim_states.pt
 _FORMAT_VERSION = 1
 logger = logging.getLogger(__name__)
 
@@ -209,20 +210,32 @@ def begin(folder: Path, step: int) -> Path:
     return temporary
 
 
+def written_by(rank: int, temporary: Path) -> dict[str, SavedFile]:
+    """Flushes and hashes the files of a state that one rank has written, which its machine still has in memory.
+
+    torch and DeepSpeed write the rank into the names of its parts; all other files are rank 0's.
+
+    Args:
+        rank: which.
+        temporary: from `begin`, holding at least what the rank has written.
+    Returns:
+        By path below ``temporary``.
+    """
+    return {name: _described(path) for name, path in _files(temporary).items() if _writer(path) == rank}
+
+
 def commit(temporary: Path, record: Record) -> SavedCheckpoint:
     """Makes a checkpoint of what was saved: all is on disk before the name says that it is there.
 
     Args:
         temporary: from `begin`, holding the state.
-        record: without its files, which are found here.
+        record: with the files that ranks have described; the others are here.
     """
-    files = {}
-    for path in sorted(temporary.rglob("*")):
-        if path.is_file():
-            files[path.relative_to(temporary).as_posix()] = SavedFile(path.stat().st_size, _sha256(path))
+    files = {name: record.files.get(name) or _described(path) for name, path in _files(temporary).items()}
+    for path in temporary.rglob("*/"):
         _to_disk(path)
     complete = temporary / COMPLETE
-    complete.write_text(Record(**{**vars(record), "files": files}).to_json() + "\n", encoding="utf-8")
+    complete.write_text(replace(record, files=files).to_json() + "\n", encoding="utf-8")
     _to_disk(complete)
     _to_disk(temporary)
     final = temporary.with_name(temporary.name.removesuffix(".tmp"))
@@ -243,6 +256,22 @@ def prune(folder: Path, keep: int) -> None:
 
 def _best_steps(checkpoints: Iterable[SavedCheckpoint]) -> Iterable[int]:
     return (checkpoint.record.best.step for checkpoint in checkpoints if checkpoint.record.best is not None)
+
+
+def _files(temporary: Path) -> dict[str, Path]:
+    """Those of a state, by path below its folder."""
+    return {path.relative_to(temporary).as_posix(): path for path in sorted(temporary.rglob("*")) if path.is_file()}
+
+
+def _writer(path: Path) -> int:
+    """The rank that has written a file; a guess can only be slow, as whoever describes it reads it."""
+    part = _PART.match(path.name)
+    return int(part[1]) if part else 0
+
+
+def _described(path: Path) -> SavedFile:
+    _to_disk(path)
+    return SavedFile(path.stat().st_size, _sha256(path))
 
 
 def _sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from seqrec.errors import RunError
 from seqrec.training.collectives import group_beside, tell_ranks
-from seqrec.training.folders import STATE, Best, Record, begin, commit, prune
+from seqrec.training.folders import STATE, Best, Record, SavedFile, begin, commit, prune, written_by
 from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
 
 logger = logging.getLogger(__name__)
@@ -25,9 +26,9 @@ logger = logging.getLogger(__name__)
 class Saver:
     """Saves the trainer's state as `step-N`, all ranks at once, and between two steps.
 
-    Ranks agree after each stage, as it may fail on one alone, the first to find the disk full: all have written their
-    part, then rank 0 has recorded the files, flushed them and given them their name, and only then older checkpoints
-    go.
+    Ranks agree after each stage, as it may fail on one alone, the first to find the disk full: all have written,
+    flushed and hashed their part, then rank 0 has recorded the files and given them their name, and only then older
+    checkpoints go.
 
     In the background the stages are the same, in a thread of each rank that works on a copy in the host's memory. Its
     ranks agree in a process group of their own, whose messages cannot meet those of training.
@@ -60,6 +61,7 @@ class Saver:
         temporary = self._folder / f"step-{step}.tmp"
         record = Record(step, trainer.world_size, type(trainer.strategy).__name__, best, files={})
         checkpoint: dict[str, Any] = {}
+        files: dict[str, SavedFile] = {}
         group = self._group_of(trainer) if self._background else None
         if isinstance(trainer.strategy, Fsdp2Strategy):
             trainer.strategy.saving_group = group
@@ -70,10 +72,16 @@ class Saver:
             writes = first or isinstance(trainer.strategy, Fsdp2Strategy)
             checkpoint.update(_copied(state) if self._background and writes else state)
 
+        def write_part() -> None:
+            trainer.strategy.save_checkpoint(checkpoint, temporary / STATE)
+            files.update(written_by(trainer.global_rank, temporary))
+
         def write() -> None:
             _stage(temporary, lambda: first and begin(self._folder, step), group)
-            _stage(temporary, lambda: trainer.strategy.save_checkpoint(checkpoint, temporary / STATE), group)
-            _stage(temporary, lambda: first and commit(temporary, record), group)
+            _stage(temporary, write_part, group)
+            for part in tell_ranks(dict(files), group).values():
+                files.update(part)
+            _stage(temporary, lambda: first and commit(temporary, replace(record, files=files)), group)
             if first:
                 prune(self._folder, self._keep)
 

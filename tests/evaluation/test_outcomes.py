@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqrec.errors import UnsupportedError
 from seqrec.evaluation import OutcomeHistogram, evaluate, evaluation_table
 from seqrec.evaluation.outcome_metrics import Predictions, outcome_metrics
 from seqrec.recipe import Run, export_run, fit, open_trained, parse_recipe
@@ -73,6 +74,9 @@ def test_a_run_is_chosen_by_its_auc_and_evaluated_beside_counting(run: Run) -> N
             one["events"] for one in bins
         ) == pytest.approx(rate)
     assert evaluation_table(result)
+    diversifier = open_trained(run.folder).diversifier("mmr:0.7")
+    with pytest.raises(UnsupportedError, match="--diversify: the head `outcome` is judged by single events"):
+        evaluate(run.model, run.data, diversifier=diversifier)
 
 
 def test_it_recommends_from_a_bundle(run: Run, tmp_path: Path) -> None:

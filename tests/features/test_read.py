@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seqrec.errors import FeatureError, RecipeError
-from seqrec.features import item_texts, read_features, write_vectors
+from seqrec.features import item_texts, read_attributes, read_features, write_vectors
 from seqrec.models import FusedItemsSettings, ItemFeatures
 from seqrec.store import Catalogue
 
@@ -44,16 +44,36 @@ def test_scales_are_those_of_items_with_training_events(tmp_path: Path) -> None:
 
 def test_an_item_may_have_several_values() -> None:
     [split] = read(categories=[{"column": "category"}]).categories
-    assert split.n_values == 3  # blue, red, small
+    assert split.n_labels == 3  # blue, red, small
     assert split.codes.tolist() == [[2, 3], [2, 0], [0, 0], [1, 2]]
     [whole] = read(categories=[{"column": "category", "separator": None}]).categories
-    assert whole.n_values == 3
+    assert whole.n_labels == 3
     assert whole.codes.tolist() == [[3], [2], [0], [1]]
+
+
+def test_values_that_items_share_are_numbered() -> None:
+    table = pa.table(
+        {
+            "item_id": ["a", "b", "c", "d"],
+            "category": ["Nails|Red", "Red| Nails ", None, "Hair"],
+            "brand": ["Red", "OPI", "OPI", ""],
+        }
+    )
+    values, offsets, n_values = read_attributes(["category", "brand"], Catalogue(table))
+    assert offsets.tolist() == [0, 2, 5, 6, 6]
+    assert values.tolist() == [0, 1, 1, 0, 2, 2]  # one item only has Hair, and one the brand Red
+    assert n_values == 3
+    with pytest.raises(RecipeError, match="no two items share a value of item_id"):
+        read_attributes(["item_id"], Catalogue(table))
+    with pytest.raises(RecipeError, match=r"(?s)model.items.attributes: .*no column `brant`.*did you mean `brand`"):
+        read_attributes(["brant"], Catalogue(table))
 
 
 def test_what_is_wrong_is_named() -> None:
     with pytest.raises(RecipeError, match=r"(?s)model.items.numbers: prise: .*did you mean `price`"):
         read(numbers=["prise"])
+    with pytest.raises(RecipeError, match=r"model\.items\.numbers: count: `count` is of the whole log"):
+        read(numbers=["count"])
     with pytest.raises(FeatureError, match=r"(?s)model.items.numbers: colour: a cell is not a number.*dear"):
         read(numbers=["colour"])
 

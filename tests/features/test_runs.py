@@ -95,7 +95,7 @@ def _weights(run: Run) -> dict[str, torch.Tensor]:
 
 
 def test_strategies_that_shard_refuse(write_recipe: Callable[..., Path], recipe_values: dict[str, Any]) -> None:
-    items = {"kind": "features", "numbers": ["count"]}
+    items = {"kind": "features", "numbers": ["price"]}
     model = recipe_values["model"] | {"items": items}
     trainer = recipe_values["trainer"] | {"strategy": "fsdp2"}
     with pytest.raises(UnsupportedError, match=r"(?s)model.items.kind: features: does not work under .*fsdp2"):

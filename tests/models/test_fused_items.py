@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.models import (
     MASK,
-    Categories,
     FusedItems,
     ItemFeatures,
     MicroBatch,
@@ -21,6 +20,7 @@ from seqrec.models import (
     build_model,
     with_table,
 )
+from seqrec.ranking import Labels
 
 N_ITEMS = 12
 COLD = torch.tensor([3, 11])  # items
@@ -36,7 +36,7 @@ def some_features(fingerprint: str = "ab" * 32) -> ItemFeatures:
     trained[COLD - 1] = False
     codes = torch.tensor([[1, 2], [0, 0], [3, 0]]).repeat(4, 1)
     vectors, numbers = torch.randn(N_ITEMS, 5, generator=generator), torch.randn(N_ITEMS, 2, generator=generator)
-    return ItemFeatures(trained, (vectors,), (Categories(codes, 3),), numbers, fingerprint)
+    return ItemFeatures(trained, (vectors,), (Labels(codes, 3),), numbers, fingerprint)
 
 
 def make(items: dict[str, Any], features: ItemFeatures | None = None, **sections: Any) -> SequenceModel:

@@ -80,6 +80,15 @@ def test_ids_go_through_every_verb(values: dict[str, Any], tmp_path: Path, monke
     assert "Lists of items that exist take a search" in (bundle / "README.md").read_text()
 
 
+def test_ids_by_text_know_nothing_of_a_split(values: dict[str, Any], tmp_path: Path) -> None:
+    text = {"kind": "text", "template": "{title} ({category})", "max_tokens": 8}
+    wrong = text | {"template": "{titel}"}
+    tokenize(recipe(values, tokenizer=values["tokenizer"] | {"vectors": [text]}))
+    assert json.loads((tmp_path / "ids" / REPORT_FILE).read_text())["trained_on"] is None
+    with pytest.raises(RecipeError, match=r"(?s)tokenizer\.vectors: template: .*did you mean `title`"):
+        tokenize(recipe(values, tokenizer=values["tokenizer"] | {"vectors": [wrong]}), fresh=True)
+
+
 def test_ids_of_another_split_or_catalogue_are_refused(values: dict[str, Any], tmp_path: Path) -> None:
     tokenize(recipe(values))
     with pytest.raises(TokenizerError, match=r"(?s)there are semantic ids already.*--fresh"):

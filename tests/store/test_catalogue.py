@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from seqrec.errors import RecipeError, UnknownIdError
+from seqrec.errors import UnknownIdError
 from seqrec.store import Catalogue
 
 IDS = ["007", "7", "-1", " a ", "é"]
@@ -39,29 +39,3 @@ def test_an_item_without_a_title_goes_by_its_id(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "catalogue.parquet")
     assert Catalogue.read(tmp_path / "catalogue.parquet").titles == ["Lamp", "b"]
     assert Catalogue.of_ids(["a"]).titles is None
-
-
-def test_values_that_items_share_are_numbered() -> None:
-    table = pa.table(
-        {
-            "item_id": ["a", "b", "c", "d"],
-            "category": ["Nails|Red", "Red| Nails ", None, "Hair"],
-            "brand": ["Red", "OPI", "OPI", ""],
-        }
-    )
-    values, offsets, n_values = Catalogue(table).values_of(["category", "brand"])
-    assert offsets.tolist() == [0, 2, 5, 6, 6]
-    assert values.tolist() == [0, 1, 1, 0, 2, 2]  # one item only has Hair, and one the brand Red
-    assert n_values == 3
-
-
-def test_columns_without_shared_values_are_refused() -> None:
-    catalogue = Catalogue(pa.table({"item_id": ["a", "b"], "category": ["x", "x"], "price": [1.0, 2.0]}))
-    with pytest.raises(
-        RecipeError, match=r"(?s)no text column `categry` \(did you mean `category`\?\).*item_id, category"
-    ):
-        catalogue.values_of(["categry"])
-    with pytest.raises(RecipeError, match="no text column `price`"):
-        catalogue.values_of(["price"])
-    with pytest.raises(RecipeError, match="no two items share a value of item_id"):
-        catalogue.values_of(["item_id"])

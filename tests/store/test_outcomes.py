@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from seqrec.errors import RecipeError, UnsupportedError
 from seqrec.outcomes import OutcomeSettings
 from seqrec.store import SequenceStore
+from seqrec.store.manifest import Manifest
 from seqrec.store.outcomes import Labeller
 from seqrec.store.sequences import Sequences
 
@@ -30,10 +31,7 @@ SETTINGS = OutcomeSettings.model_validate(
 EVENTS = st.lists(
     st.tuples(st.integers(1, 3), st.integers(0, 3), st.integers(0, 2), st.sampled_from([1.0, 3.0, np.nan]))
 )
-
-
-class _Manifest:
-    has_time, has_values, actions = True, True, ("view", "cart", "purchase")
+MANIFEST = Manifest.model_construct(has_time=True, has_values=True, actions=["view", "cart", "purchase"])
 
 
 def make(users: list[list[tuple[int, int, int, float]]]) -> Sequences:
@@ -77,7 +75,7 @@ def by_loop(sequences: Sequences, until: int) -> list[int]:
 @given(users=st.lists(EVENTS, max_size=4), until=st.integers(0, 20))
 def test_labels_are_those_of_a_loop(users: list[list[tuple[int, int, int, float]]], until: int) -> None:
     sequences = make(users)
-    labels = Labeller(SETTINGS, _Manifest())(sequences, until * HOUR)  # type: ignore[arg-type]
+    labels = Labeller(SETTINGS, MANIFEST)(sequences, until * HOUR)
     assert labels.dtype == np.int32
     assert labels.tolist() == by_loop(sequences, until)
 
@@ -114,7 +112,6 @@ def test_what_comes_after_the_cut_changes_no_label(shop_store: object) -> None:
     ],
 )
 def test_what_the_store_lacks_is_named(outcome: dict, error: type[Exception], message: str) -> None:
-    manifest = type("Manifest", (_Manifest,), {"has_values": False})()
     settings = OutcomeSettings.model_validate({"kind": "outcome", "outcomes": {"x": outcome}})
     with pytest.raises(error, match=message):
-        Labeller(settings, manifest)
+        Labeller(settings, MANIFEST.model_copy(update={"has_values": False}))

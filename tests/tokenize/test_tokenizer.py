@@ -113,12 +113,17 @@ def test_a_tokenizer_names_items_and_is_read_back_to_name_new_ones(
     codes = read.encode(new)
     assert torch.equal(codes, tokenizer.encode(new))
     assert len(torch.unique(torch.cat([tokenizer.ids.codes, codes]), dim=0)) == 50
+    for wrong in ([None, None], [vectors], [vectors, vectors]):
+        with pytest.raises(TokenizerError, match=r"vectors of widths \[.*\] for a tokenizer of \[2, 1\]"):
+            read.encode(wrong)
     with pytest.raises(TokenizerError, match="the folder exists"):
         tokenizer.save(folder, {})
     assert [path.name for path in tmp_path.iterdir()] == ["ids"]
 
 
-def test_fewer_items_than_codes_are_refused_with_a_number_that_fits() -> None:
+def test_codes_that_cannot_name_the_items_are_refused() -> None:
+    with pytest.raises(TokenizerError, match=r"48 items are more than the 36 ids of 2 codes, each of 6"):
+        Tokenizer.train([vectors_in_clusters()], RqKMeansSettings(levels=2, codes=6), weights=[1.0], seed=0)
     with pytest.raises(TokenizerError, match=r"48 items are fewer than the 256 codes of a level\n.*set it to 7, say"):
         Tokenizer.train([vectors_in_clusters()], RqKMeansSettings(), weights=[1.0], seed=0)
 

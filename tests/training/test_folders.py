@@ -19,6 +19,7 @@ from seqrec.training.folders import (
     newest_to_continue,
     newest_whole,
     prune,
+    written_by,
 )
 
 
@@ -43,6 +44,25 @@ def test_the_record_tells_what_was_saved(tmp_path: Path) -> None:
     assert read.record.best == Best(80, "val/ndcg@10", 0.5)
     assert {name: file.size_bytes for name, file in read.record.files.items()} == {"state/a": 1000, "state/part/b": 10}
     assert read.damage() is None
+
+
+def test_each_rank_describes_the_files_that_it_wrote(tmp_path: Path) -> None:
+    temporary = begin(tmp_path, 1)
+    state = temporary / "state"
+    state.mkdir()
+    # as torch's distributed checkpoint and DeepSpeed call them
+    of_ranks = [
+        (".metadata", "__0_0.distcp", "__0_1.distcp", "mp_rank_00_model_states.pt"),
+        ("__1_0.distcp", "zero_pp_rank_1_mp_rank_00_model_states.pt", "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"),
+        ("__12_0.distcp",),
+    ]
+    for name in (name for names in of_ranks for name in names):
+        (state / name).write_text(name)
+    found = [written_by(rank, temporary) for rank in (0, 1, 12)]
+    assert [{*files} for files in found] == [{f"state/{name}" for name in names} for names in of_ranks]
+    checkpoint = commit(temporary, Record(1, 13, "Fsdp2Strategy", None, found[1]))  # the others it reads itself
+    assert checkpoint.record.files == found[0] | found[1] | found[2]
+    assert checkpoint.damage() is None
 
 
 def test_the_newest_is_that_of_most_steps_not_of_the_clock(tmp_path: Path) -> None:

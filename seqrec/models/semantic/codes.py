@@ -65,9 +65,4 @@ class SemanticIds(NamedTuple):
             tensors = load_file(file)
             return cls.checked(tensors["codes"], tensors["sizes"], where=str(file))
         except (OSError, KeyError, SafetensorError) as error:
-            raise TokenizerError(
-                "no semantic ids can be read from here",
-                where=str(file),
-                reason=str(error),
-                do="make them with `seqrec tokenize RECIPE`",
-            ) from error
+            raise TokenizerError.unreadable(file, error) from error

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seqrec.models.backbones import Backbone
 from seqrec.models.events import EventEmbedding
+from seqrec.models.fused_items import FusedItems
 from seqrec.models.heads import Slate
 from seqrec.models.items import PAD, ItemTable
 from seqrec.models.losses import Loss, Negatives
@@ -44,7 +45,7 @@ class SlateModel(SequenceModel):
 
     def __init__(
         self,
-        items: ItemTable,
+        items: ItemTable | FusedItems,
         backbone: Backbone,
         head: Slate,
         loss: Loss,
@@ -71,8 +72,7 @@ class SlateModel(SequenceModel):
         if batch.places is None:
             (real,) = torch.where(wanted != PAD)
             scoring, wanted = scoring.index_select(0, real), wanted.index_select(0, real)
-        loss: Tensor = self.loss(scoring, wanted, self.items.weight, negatives)
-        return loss
+        return self.items.loss(self.loss, scoring, wanted, negatives, self._scored)
 
     @torch.no_grad()
     def _lists(

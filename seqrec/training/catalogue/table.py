@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from seqrec.models import MASK, ItemTable
+from seqrec.models import ItemTable
+from seqrec.models.items import masked
 from seqrec.training.catalogue.shards import Shard
 
 
@@ -41,9 +42,7 @@ class ShardedItemTable(ItemTable):
         """Vectors of items, as `ItemTable.forward`; all ranks meet."""
         rows, place = torch.unique((items - 1).clamp(min=0), return_inverse=True)
         vectors = F.embedding(place, fetch(self.weight, rows, self.shard, sparse=self.row_gradients))
-        if self.mask is None:
-            return vectors
-        return torch.where((items == MASK).unsqueeze(-1), self.mask, vectors)
+        return masked(vectors, items, self.mask)
 
 
 def fetch(weight: Tensor, rows: Tensor, shard: Shard, *, sparse: bool = False) -> Tensor:

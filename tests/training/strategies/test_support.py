@@ -15,7 +15,7 @@ ADALORA = {"kind": "adalora", "initial_rank": 4, "target_rank": 2}
 SETTINGS: dict[str, list[str]] = {
     "model.adapter.kind": [f"model.adapter={ADALORA}", "selection.patience=null"],
     "model.items.kind: semantic_ids": ["model.items.codes=none"],
-    "model.items.kind": ["model.items.numbers=[count]"],
+    "model.items.kind": ["model.items.numbers=[price]"],
     "model.backbone.quantize": ["model.backbone={kind: pretrained, source: none}"],
     "optimizer.table_updates": ["model.loss.kind=sampled_softmax"],
     "model.head.kind: outcome": ["model.head={outcomes: {liked: {kind: value, least: 4}}}"],
