@@ -15,7 +15,7 @@ RECIPES = sorted(FOLDER.rglob("*.yaml"))
 COMMANDS = {"demo.yaml": "# seqrec demo"}
 SMALLER = {
     "amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.items.codes={folder}/ids"],
-    "ml-100k-outcome-text": ["data.step_tokens=2048"],  # so that the twin has an epoch of few steps
+    "ml-100k-outcome-text": ["data.step_tokens=1024"],  # so that the twin has an epoch of two steps
 }
 
 
