@@ -20,7 +20,7 @@ TWINS = {
     "amazon-beauty-semantic": ["tokenizer.quantizer.codes=8", "model.items.codes={folder}/ids"],
     "amazon-beauty-smollm2-lora": ["model.backbone.source={folder}/llama"],
     "amazon-beauty-titles": ["model.items.vectors=[{folder}/data/titles.parquet]"],
-    "ml-100k-outcome-text": ["data.step_tokens=2048"],  # so that the twin has an epoch of few steps
+    "ml-100k-outcome-text": ["data.step_tokens=1024"],  # so that the twin has an epoch of two steps
 }
 
 
