@@ -14,6 +14,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def main() -> None:
             got = Run(shutil.copytree(run.folder, runs / strategy))
             (got.folder / "result.json").unlink()
             for checkpoint in checkpoints_in(got.checkpoints):
-                record = checkpoint.record
+                record = replace(checkpoint.record, files={})
                 poison(checkpoint.state)
                 (checkpoint.folder / COMPLETE).unlink()
                 commit(checkpoint.folder.rename(f"{checkpoint.folder}.tmp"), record)  # sizes and hashes say nothing
