@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -52,7 +53,7 @@ class CleanSettings(Settings):
     min_item_events: int = Field(default=1, ge=1, description="Items with fewer events are left out.")
 
 
-class TableSettings(Settings):
+class TableSettings(Settings, ABC):
     """A table of attributes of what an id names.
 
     Attributes:
@@ -66,9 +67,9 @@ class TableSettings(Settings):
     header: list[str] | None = Field(default=None, description="Column names of a file without a header line.")
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="As `logs.delimiter`.")
 
+    @abstractmethod
     def roles(self) -> dict[str, str]:
         """Column of the store → column of the table; the id first."""
-        raise NotImplementedError
 
     def fields(self) -> dict[str, str]:
         """Column of the store → the setting that names its column."""
