@@ -22,7 +22,7 @@ from harness import write_result
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seqrec.models import CODES_FILE, ModelSettings, SemanticIdModel, build_model
+from seqrec.models import CODES_FILE, ListRequest, ModelSettings, SemanticIdModel, build_model
 from seqrec.models.semantic import Beams, BeamSearch
 from seqrec.models.semantic.model import Decoder
 from seqrec.recipe import Run
@@ -130,7 +130,7 @@ def few_items() -> dict[str, Any]:
         settings = ModelSettings.model_validate(values)
         model = build_model(settings, n_items=FEW, max_length=5, total_steps=1).eval()
     items = torch.randint(1, FEW + 1, (100, 5), generator=torch.Generator().manual_seed(0))
-    listed = model.rank(items, torch.full((100,), 5), k=MANY_BEAMS).top_items
+    listed = model.rank(ListRequest(items, torch.full((100,), 5), k=MANY_BEAMS)).top_items
     wanted = torch.arange(1, FEW + 1)
     once = [torch.equal(row[row > 0].sort().values, wanted) for row in listed]
     return {"items": FEW, "beams": MANY_BEAMS, "users": 100, "lists_with_every_item_once": sum(once)}

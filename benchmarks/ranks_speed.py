@@ -3,9 +3,10 @@
     SEQREC_DATA=… python benchmarks/ranks_speed.py
 
 Amazon Beauty, one block of width 64, the full softmax and 256 sampled negatives. Small and large steps, since what
-ranks tell each other takes as long in both. The two ways alternated. An epoch's rate is what the run itself logs at its
-last logged step; the first epoch warms up. Two cores and nothing beside this should run. Writes
-benchmarks/results/ranks-speed.json.
+ranks tell each other takes as long in both. Beside them two processes that train apart, each in steps of half the
+tokens: what no way of telling each other could exceed, as long as each updates all parameters. All ways alternated. An
+epoch's rate is what the run itself logs at its last logged step; the first epoch warms up. Two cores and nothing beside
+this should run. Writes benchmarks/results/ranks-speed.json.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import csv
 import statistics
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ RECIPE = RECIPES / "amazon-beauty-causal.yaml"
 EPOCHS, ROUNDS = 3, 3
 LOSSES = {"full": "{kind: full_softmax}", "sampled": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
 STEP_TOKENS = (4096, 16_384)
-WAYS = {"1 process, 2 threads": (1, 2), "2 processes, 1 thread": (2, 1)}
+THREADS, PROCESSES, APART = "1 process, 2 threads", "2 processes, 1 thread", "2 processes apart, 1 thread"
+WAYS = (THREADS, PROCESSES, APART)
 SETTINGS = [
     "model.items.width=64",
     "model.backbone.width=64",
@@ -44,30 +47,41 @@ def main() -> None:
                 for way, rates in ways.items():
                     rates.append(measure(Path(name), loss, step_tokens, way))
                     print(f"{loss}, {step_tokens} tokens, {way}: {rates[-1]:,.0f} events/s", flush=True)
-    rows = [
-        {"loss": loss, "step_tokens": step_tokens} | compare(*ways.values())
-        for (loss, step_tokens), ways in taken.items()
-    ]
+    rows = [{"loss": loss, "step_tokens": step_tokens} | compare(ways) for (loss, step_tokens), ways in taken.items()]
     print(write_result("ranks-speed", {"rows": rows, "settings": SETTINGS}))
 
 
-def compare(threads: list[float], processes: list[float]) -> dict[str, Any]:
-    """Rates and the median of their ratios, round by round."""
+def compare(rates: dict[str, list[float]]) -> dict[str, Any]:
+    """Rates and the medians of their ratios, round by round."""
+
+    def over_threads(way: str) -> float:
+        ratios = [other / one for one, other in zip(rates[THREADS], rates[way], strict=True)]
+        return round(statistics.median(ratios), 3)
+
     return {
-        "events_per_second": {way: [*map(round, rates)] for way, rates in zip(WAYS, (threads, processes), strict=True)},
-        "two_processes_over_two_threads": round(
-            statistics.median(two / one for one, two in zip(threads, processes, strict=True)), 3
-        ),
+        "events_per_second": {way: [*map(round, rates[way])] for way in WAYS},
+        "two_processes_over_two_threads": over_threads(PROCESSES),
+        "two_processes_apart_over_two_threads": over_threads(APART),
     }
 
 
 def measure(folder: Path, loss: str, step_tokens: int, way: str) -> float:
-    """The best epoch's rate, but for the first."""
-    processes, threads = WAYS[way]
-    changes = [f"data.store={folder / 'store'}", f"model.loss={LOSSES[loss]}", "name=speed", *on_processes(processes)]
-    changes += [f"data.step_tokens={step_tokens}", "trainer.enable_progress_bar=false"]
-    seqrec("fit", str(RECIPE), "--fresh", *SETTINGS, *changes, folder=folder, threads=threads)
-    with (folder / "runs/speed/csv/version_0/metrics.csv").open() as file:
+    """Events a second of the best epoch, but for the first; of both processes together."""
+    changes = [f"data.store={folder / 'store'}", f"model.loss={LOSSES[loss]}"]
+    if way != APART:
+        n, threads = (1, 2) if way == THREADS else (2, 1)
+        return train(folder, "speed", [*changes, f"data.step_tokens={step_tokens}", *on_processes(n)], threads)
+    changes += [f"data.step_tokens={step_tokens // 2}", *on_processes(1)]
+    with ThreadPoolExecutor() as pool:
+        apart = [pool.submit(train, folder, f"speed-{i}", changes, 1) for i in range(2)]
+        return sum(rate.result() for rate in apart)
+
+
+def train(folder: Path, name: str, changes: list[str], threads: int) -> float:
+    """Events a second of the best epoch, but for the first."""
+    changes = [*SETTINGS, *changes, f"name={name}", "trainer.enable_progress_bar=false"]
+    seqrec("fit", str(RECIPE), "--fresh", *changes, folder=folder, threads=threads)
+    with (folder / f"runs/{name}/csv/version_0/metrics.csv").open() as file:
         rows = [(int(row["epoch"]), float(row["tokens/s"])) for row in csv.DictReader(file) if row["tokens/s"]]
     last = dict(rows)  # of each epoch the last, whose clock began with the epoch
     return max(rate for epoch, rate in last.items() if epoch > 0)

@@ -13,7 +13,7 @@ from seqrec.errors import MetricError
 from seqrec.evaluation.bootstrap import LEVELS, REPLICATES
 from seqrec.evaluation.exact import Floats, Ints
 from seqrec.evaluation.results import MetricValue
-from seqrec.models import RankingModel
+from seqrec.models import ListRequest, RankingModel
 from seqrec.models.windows import without_repeats
 from seqrec.ranking import ItemLists
 from seqrec.store import Sequences
@@ -128,8 +128,9 @@ def _recommended(model: RankingModel, histories: _Histories, k: int, *, most: in
     columns = pad_columns(flat, ends - lengths, lengths, histories.users)
     seen = ItemLists(*(column.to(model.device) for column in histories.lists())) if filters else None
     events = columns.every(lambda column: column.to(model.device))
-    ranked = model.rank(items.to(model.device), torch.from_numpy(lengths).to(model.device), events, k=k, seen=seen)
-    return ranked.top_items.cpu().numpy()
+    lengths_there = torch.from_numpy(lengths).to(model.device)
+    request = ListRequest(items.to(model.device), lengths_there, events=events, k=k, seen=seen)
+    return model.rank(request).top_items.cpu().numpy()
 
 
 def _with_interval(of_users: Floats, seed: int) -> MetricValue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seqrec.models import RankingModel
+from seqrec.models import ListRequest, RankingModel
 from seqrec.ranking import Diversifier, ItemLists, Ranked
 from seqrec.stream import EvaluationBatch
 
@@ -24,16 +24,17 @@ def rank_users(
         in_parts: whether a batch may take several forward passes, which ranks that meet in them must not.
         diversifier: re-ranks the lists, or None.
     """
-    ranked = model.rank(
+    request = ListRequest(
         batch.items,
         batch.lengths,
-        batch.events,
+        events=batch.events,
         k=k if diversifier is None else diversifier.candidates(k, model.list_limit),
         users=len(batch.rows),
         targets=batch.targets,
         seen=seen_lists(batch),
         in_parts=in_parts and not batch.fixed_shape,
     )
+    ranked = model.rank(request)
     return ranked if diversifier is None else diversifier(ranked, k, targets=batch.targets)
 
 

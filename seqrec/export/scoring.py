@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqrec.export.histories import Encoded
-from seqrec.models import PAD, RankingModel
+from seqrec.models import PAD, ListRequest, RankingModel
 
 TOLERANCE = 1e-5
 
@@ -44,8 +44,9 @@ def history_scores(model: RankingModel, histories: Sequence[Encoded], *, max_len
     with evaluating(model):
         for history in histories:
             items, events = history.items[-most:], history.events.each(lambda column: column[-most:])
-            row = (items.unsqueeze(0).to(device), torch.tensor([len(items)], device=device))
-            ranked = model.rank(*row, events.every(lambda column: column.unsqueeze(0).to(device)), k=k)
+            columns = events.every(lambda column: column.unsqueeze(0).to(device))
+            length = torch.tensor([len(items)], device=device)
+            ranked = model.rank(ListRequest(items.unsqueeze(0).to(device), length, events=columns, k=k))
             listed = ranked.top_items[0] > PAD
             found, scores = ranked.top_items[0, listed], ranked.top_scores[0, listed]
             rows.append(scores.min().repeat(model.n_items).scatter(0, found - 1, scores).cpu())

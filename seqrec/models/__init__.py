@@ -31,6 +31,7 @@ from seqrec.models.heads import (
 )
 from seqrec.models.item_features import ItemFeatures
 from seqrec.models.items import MASK, PAD, IdItemsSettings, ItemAttributes, Items, ItemTable
+from seqrec.models.list_request import ListRequest
 from seqrec.models.losses import (
     Bce,
     BceSettings,
@@ -107,6 +108,7 @@ __all__ = [
     "ItemFeatures",
     "ItemTable",
     "Items",
+    "ListRequest",
     "LoraSettings",
     "MaskedItem",
     "MaskedItemSettings",

@@ -16,12 +16,13 @@ from seqrec.models.events import EventEmbedding
 from seqrec.models.fused_items import FusedItems
 from seqrec.models.heads import Head
 from seqrec.models.items import ItemTable
+from seqrec.models.list_request import ListRequest
 from seqrec.models.losses import Loss, Negatives, SampledLoss
 from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.pooling import last
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.text_histories import HistoryWriter
-from seqrec.ranking import DotScorer, ItemLists, Ranked, rank
+from seqrec.ranking import DotScorer, Ranked, rank
 
 CPU_TOKENS = 4096  # of a forward pass on the CPU: its activations then stay within the cache
 
@@ -126,27 +127,15 @@ class SequenceModel(RankingModel):
             )
         self.items.use_row_gradients(self.loss)
 
-    def rank(
-        self,
-        items: Tensor,
-        lengths: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        *,
-        k: int,
-        users: int | None = None,
-        targets: Tensor | None = None,
-        seen: ItemLists | None = None,
-        in_parts: bool = True,
-    ) -> Ranked:
+    def rank(self, request: ListRequest) -> Ranked:
         """The lists of users, as `RankingModel` and `seqrec.ranking.rank` say."""
-        vectors = self._in_parts(items, lengths, events) if in_parts else self.user_vectors(items, lengths, events)
-        return self._lists(vectors[:users], items[:users], k=k, targets=targets, seen=seen)
+        histories = request.items, request.lengths, request.events
+        vectors = self._in_parts(*histories) if request.in_parts else self.user_vectors(*histories)
+        return self._lists(vectors[: request.users], request)
 
-    def _lists(
-        self, users: Tensor, histories: Tensor, *, k: int, targets: Tensor | None, seen: ItemLists | None
-    ) -> Ranked:
-        """The lists of users, from their vectors (users, D) and what they have done (users, L)."""
-        return rank(DotScorer(users, self.item_vectors()), k=k, targets=targets, seen=seen)
+    def _lists(self, users: Tensor, request: ListRequest) -> Ranked:
+        """The lists that are asked for, from the users' vectors (users, D)."""
+        return rank(DotScorer(users, self.item_vectors()), k=request.k, targets=request.targets, seen=request.seen)
 
     def _in_parts(self, items: Tensor, lengths: Tensor, events: EventColumns) -> Tensor:
         """As `user_vectors`; rows come shortest first, so that parts of a batch also need less padding than it."""

@@ -10,14 +10,14 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from seqrec.errors import UnsupportedError
-from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
+from seqrec.event_columns import ColumnName, EventColumns
 from seqrec.models.adapters import orthogonality_penalty
 from seqrec.models.backbones import Backbone
-from seqrec.models.heads import Query
 from seqrec.models.items import Items
+from seqrec.models.list_request import ListRequest
 from seqrec.models.losses import Loss, Negatives
 from seqrec.models.micro_batch import MicroBatch
-from seqrec.ranking import ItemLists, Ranked
+from seqrec.ranking import Ranked
 from seqrec.users import UserValues
 
 
@@ -73,37 +73,18 @@ class RankingModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def rank(
-        self,
-        items: Tensor,
-        lengths: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        *,
-        k: int,
-        users: int | None = None,
-        targets: Tensor | None = None,
-        seen: ItemLists | None = None,
-        in_parts: bool = True,
-    ) -> Ranked:
+    def rank(self, request: ListRequest) -> Ranked:
         """The lists of a batch of users.
 
-        Args:
-            items: int64 (B, L), histories, PAD beyond ``lengths``; L at most `max_history`.
-            lengths: int64 (B,), 1..L.
-            events: columns (B, L) beside ``items``, at least those of `columns`.
-            k: length of the lists, which `check_list` allows.
-            users: rows that are users, where the last ones only fill a shape; None for all.
-            targets: int64 (users,), 1..N; None to recommend only.
-            seen: items of each user to leave out, targets excepted; None to allow all.
-            in_parts: whether the batch may take several forward passes, which ranks that meet in them must not.
         Raises:
             MetricError: a score is NaN.
         """
 
-    def filler(self, device: torch.device) -> Query:
-        """A history for `rank` on a rank without one, which must meet the others in a forward pass."""
+    def filler(self, device: torch.device) -> ListRequest:
+        """A history of nobody, for a rank without users that must meet the others in a forward pass."""
         one = torch.ones(1, 1, dtype=torch.long, device=device)
-        return Query(one, one[0], EventColumns.blank(self.columns, (1, 1), device))
+        columns = EventColumns.blank(self.columns, (1, 1), device)
+        return ListRequest(one, one[0], k=1, events=columns, users=0, in_parts=False)
 
     @abstractmethod
     def max_history(self, max_length: int) -> int:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
 from seqrec.models.items import PAD, Items
+from seqrec.models.list_request import ListRequest
 from seqrec.models.losses import FullSoftmax, Negatives
 from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.outcome_model import OutcomeModel, outcome_loss
 from seqrec.models.pooling import Pooling
 from seqrec.models.text_histories import QUESTION, HistoryWriter, Written
 from seqrec.outcomes import OutcomeSettings, PoolingKind
-from seqrec.ranking import ItemLists, KnownScores, Ranked, rank
+from seqrec.ranking import KnownScores, Ranked, rank
 
 _WORDS = 8192  # of a forward pass in evaluation, padding counted
 _INIT_STD = 0.02
@@ -116,22 +117,13 @@ class TextOutcomeModel(OutcomeModel):
         return written
 
     @torch.no_grad()
-    def rank(
-        self,
-        items: Tensor,
-        lengths: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        *,
-        k: int,
-        users: int | None = None,
-        targets: Tensor | None = None,
-        seen: ItemLists | None = None,
-        in_parts: bool = True,
-    ) -> Ranked:
+    def rank(self, request: ListRequest) -> Ranked:
         """The lists of users by the logit of the first outcome: a text for each user and item of the catalogue."""
-        n = len(items) if users is None else users
-        scores = [self._scores(items[user], lengths[user], events.each(itemgetter(user))) for user in range(n)]
-        return rank(KnownScores(torch.stack(scores)), k=k, targets=targets, seen=seen)
+        rows = range(len(request.items[: request.users]))
+        scores = [
+            self._scores(request.items[row], request.lengths[row], request.events.each(itemgetter(row))) for row in rows
+        ]
+        return rank(KnownScores(torch.stack(scores)), k=request.k, targets=request.targets, seen=request.seen)
 
     def _scores(self, history: Tensor, length: Tensor, events: EventColumns) -> Tensor:
         """float (N,), logits of the first outcome of each item after a history (L,) with columns (L,)."""

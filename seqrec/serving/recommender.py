@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from seqrec.event_columns import EventColumns
 from seqrec.export import Bundle, Encoded, Encoder, History, evaluating
-from seqrec.models import PAD, RankingModel
+from seqrec.models import PAD, ListRequest, RankingModel
 from seqrec.ranking import Diversifier, ItemLists
 from seqrec.store import Catalogue
 
@@ -148,7 +148,7 @@ class Recommender:
         seen = _item_lists(items, device) if self.seen == "filter" else None
         limit = self.model.list_limit
         candidates = k if self.diversifier is None else self.diversifier.candidates(k, limit)
-        ranked = self.model.rank(padded(items), lengths, events, k=candidates, seen=seen)
+        ranked = self.model.rank(ListRequest(padded(items), lengths, events=events, k=candidates, seen=seen))
         if self.diversifier is not None:
             ranked = self.diversifier(ranked, k)
         return [

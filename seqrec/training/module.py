@@ -196,7 +196,7 @@ class SequenceRecommender(L.LightningModule):
             assert ranked.target_rank is not None  # there are targets
             self.ranks.update(ranked.target_rank)
         elif gathers:
-            self.model.rank(*self.model.filler(self.device), k=1, users=0, in_parts=False)
+            self.model.rank(self.model.filler(self.device))
 
     def on_validation_epoch_end(self) -> None:
         metric: Metric = self.ranks if self.judged is None else self.judged

@@ -8,6 +8,7 @@ import torch
 
 from seqrec.errors import UnsupportedError
 from seqrec.evaluation import FollowedLists, following_metrics, lists_and_what_followed
+from seqrec.models import ListRequest
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 
 
@@ -41,7 +42,7 @@ def test_what_follows_is_what_training_did_not_see(recipe_values: dict[str, Any]
                 continue
             assert [item for item in found.followed[at] if item] == wanted
             inputs = torch.tensor([history[-20:]])
-            ranked = model.rank(inputs, torch.tensor([inputs.shape[1]]), k=60)
+            ranked = model.rank(ListRequest(inputs, torch.tensor([inputs.shape[1]]), k=60))
             allowed = [item for item in ranked.top_items[0].tolist() if seen == "allow" or item not in history]
             assert found.items[at].tolist() == allowed[:4]
             at += 1

@@ -18,6 +18,7 @@ from seqrec.models import (
     ConfiguredBackboneSettings,
     HistoryText,
     HistoryWriter,
+    ListRequest,
     ModelSettings,
     PretrainedBackboneSettings,
     TextHistorySettings,
@@ -103,6 +104,6 @@ def test_a_run_reads_text(
     state = torch.load(run.last.state, weights_only=True)["state_dict"]
     assert not any("writer" in name for name in state)
     assert any("lora_B" in name and value.any() for name, value in state.items())
-    assert len(run.model.rank(torch.tensor([[3, 5]]), torch.tensor([2]), k=4).top_items[0]) == 4
+    assert len(run.model.rank(ListRequest(torch.tensor([[3, 5]]), torch.tensor([2]), k=4)).top_items[0]) == 4
     with pytest.raises(BundleError, match="bundles do not hold yet"):
         export_run(run, tmp_path / "bundle")

@@ -13,6 +13,7 @@ from seqrec.models import (
     MASK,
     FusedItems,
     ItemFeatures,
+    ListRequest,
     MicroBatch,
     ModelSettings,
     Negatives,
@@ -190,7 +191,7 @@ def test_with_table_scores_the_same() -> None:
     assert isinstance(model.items, FusedItems)
     assert sorted(name for name in plain.state_dict() if name.startswith("items.")) == ["items.weight"]
     with torch.no_grad():
-        one, other = (m.rank(HISTORY, LENGTHS, k=5) for m in (model, plain.eval()))
+        one, other = (m.rank(ListRequest(HISTORY, LENGTHS, k=5)) for m in (model, plain.eval()))
     assert torch.equal(one.top_items, other.top_items)
     assert torch.equal(one.top_scores, other.top_scores)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from seqrec.models import ItemAttributes, ItemFeatures, MicroBatch, ModelSettings, build_model, with_table
+from seqrec.models import ItemAttributes, ItemFeatures, ListRequest, MicroBatch, ModelSettings, build_model, with_table
 from seqrec.ranking import Labels
 
 N_ITEMS = 12
@@ -49,6 +49,6 @@ def test_loss_and_lists_are_those_of_a_table_of_the_same_vectors(head: str, item
     batch = MicroBatch(HISTORIES, LENGTHS, targets)
     torch.testing.assert_close(model.training_loss(batch), plain.training_loss(batch))
     with torch.no_grad():
-        one, other = (m.eval().rank(HISTORIES, LENGTHS, k=3) for m in (model, plain))
+        one, other = (m.eval().rank(ListRequest(HISTORIES, LENGTHS, k=3)) for m in (model, plain))
     assert torch.equal(one.top_items, other.top_items)
     torch.testing.assert_close(one.top_scores, other.top_scores)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from seqrec.errors import UnsupportedError
 from seqrec.event_columns import EventColumns
-from seqrec.models import MicroBatch, ModelSettings, Outcome, OutcomeModel, build_model
+from seqrec.models import ListRequest, MicroBatch, ModelSettings, Outcome, OutcomeModel, build_model
 
 N_ITEMS = 9
 ITEMS, LENGTHS = torch.tensor([[4, 2, 9, 2], [5, 8, 0, 0]]), torch.tensor([4, 2])
@@ -82,7 +82,7 @@ def test_an_event_is_judged_by_its_item_and_by_no_later_event() -> None:
 
 def test_items_are_ranked_by_the_first_outcome() -> None:
     model = build()
-    ranked = model.rank(ITEMS[:, :2], torch.tensor([2, 2]), k=N_ITEMS)
+    ranked = model.rank(ListRequest(ITEMS[:, :2], torch.tensor([2, 2]), k=N_ITEMS))
     for row, history in enumerate(ITEMS[:, :2].tolist()):
         expected = torch.stack([logits_of(model, history, item)[0] for item in range(1, N_ITEMS + 1)])
         assert ranked.top_items[row].tolist() == (expected.argsort(descending=True) + 1).tolist()

@@ -15,6 +15,7 @@ from seqrec.event_columns import EventColumns
 from seqrec.models import (
     Backbone,
     HistoryText,
+    ListRequest,
     MicroBatch,
     ModelSettings,
     OneOutcome,
@@ -148,7 +149,7 @@ def test_an_event_of_each_sequence_is_asked_about_any_of_them_alike() -> None:
 
 def test_every_item_is_ranked_by_a_text_of_its_own() -> None:
     model = build()
-    ranked = model.rank(INPUTS, LENGTHS, EVENTS, k=4)
+    ranked = model.rank(ListRequest(INPUTS, LENGTHS, events=EVENTS, k=4))
     for row, (history, actions) in enumerate([([4, 2, 3, 2], [1, 2, 0, 2]), ([1, 3], [2, 1])]):
         expected = torch.stack([logits_of(model, history, actions, item)[0] for item in ITEMS])
         assert ranked.top_items[row].tolist() == (expected.argsort(descending=True) + 1).tolist()

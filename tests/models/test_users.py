@@ -9,7 +9,7 @@ import torch
 
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.event_columns import EventColumns
-from seqrec.models import ModelSettings, RankingModel, build_model
+from seqrec.models import ListRequest, ModelSettings, RankingModel, build_model
 from seqrec.models.users import UserEmbedding
 from seqrec.users import UNIT, Scale, UserValues
 
@@ -39,7 +39,7 @@ def build(kind: str, **changes: Any) -> RankingModel:
 
 def scores(model: RankingModel, users: torch.Tensor | None, rows: slice = slice(None)) -> torch.Tensor:
     k = model.list_limit or 9
-    ranked = model.rank(ITEMS[rows], LENGTHS[rows], EventColumns(users=users), k=k)
+    ranked = model.rank(ListRequest(ITEMS[rows], LENGTHS[rows], events=EventColumns(users=users), k=k))
     return torch.stack([ranked.top_items.double(), ranked.top_scores.double()]).detach()
 
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from seqrec.errors import MetricError
-from seqrec.event_columns import NO_COLUMNS, EventColumns
 from seqrec.models.backbones import Backbone
 from seqrec.models.heads import SemanticIdSettings
 from seqrec.models.items import PAD
+from seqrec.models.list_request import ListRequest
 from seqrec.models.losses import FullSoftmax, Loss, Negatives
 from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.ranking_model import RankingModel
@@ -78,38 +78,28 @@ class SemanticIdModel(RankingModel):
         return torch.stack(losses).sum()
 
     @torch.no_grad()
-    def rank(
-        self,
-        items: Tensor,
-        lengths: Tensor,
-        events: EventColumns = NO_COLUMNS,
-        *,
-        k: int,
-        users: int | None = None,
-        targets: Tensor | None = None,
-        seen: ItemLists | None = None,
-        in_parts: bool = True,
-    ) -> Ranked:
+    def rank(self, request: ListRequest) -> Ranked:
         """Lists by beam search, as `RankingModel` says; scores are log-probabilities of ids.
 
         A target is ranked where it stands in its list; ties count against it.
         """
-        users = len(items) if users is None else users
+        items, lengths, targets, seen = request.items, request.lengths, request.targets, request.seen
+        users = len(items) if request.users is None else request.users
         most = min(USERS, max(1, CPU_TOKENS // items.shape[1])) if items.device.type == "cpu" else USERS
-        step = most if in_parts else max(1, len(items))
+        step = most if request.in_parts else max(1, len(items))
         found = []
         for start in range(0, len(items), step):
             stop = min(start + step, len(items))
             own = slice(start, min(stop, users))
             hidden = None if seen is None else _hidden(seen, own, None if targets is None else targets[own], stop)
             rows = items[start:stop]
-            if in_parts:
+            if request.in_parts:
                 rows = rows[:, : int(lengths[start:stop].max())]
             found.append(self._search(rows, lengths[start:stop], hidden))
         widest = max(list_items.shape[1] for list_items, _ in found)
         top_items = torch.cat([F.pad(one, (0, widest - one.shape[1])) for one, _ in found])[:users]
         scores = [F.pad(one, (0, widest - one.shape[1]), value=-torch.inf) for _, one in found]
-        return _ranked(top_items, torch.cat(scores)[:users], targets, k)
+        return _ranked(top_items, torch.cat(scores)[:users], targets, request.k)
 
     def _search(self, items: Tensor, lengths: Tensor, hidden: ItemLists | None) -> tuple[Tensor, Tensor]:
         assert self.list_limit is not None

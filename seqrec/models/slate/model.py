@@ -12,6 +12,7 @@ from seqrec.models.events import EventEmbedding
 from seqrec.models.fused_items import FusedItems
 from seqrec.models.heads import Slate
 from seqrec.models.items import PAD, ItemTable
+from seqrec.models.list_request import ListRequest
 from seqrec.models.losses import Loss, Negatives
 from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.model import SequenceModel
@@ -75,14 +76,12 @@ class SlateModel(SequenceModel):
         return self.items.loss(self.loss, scoring, wanted, negatives, self._scored)
 
     @torch.no_grad()
-    def _lists(
-        self, users: Tensor, histories: Tensor, *, k: int, targets: Tensor | None, seen: ItemLists | None
-    ) -> Ranked:
+    def _lists(self, users: Tensor, request: ListRequest) -> Ranked:
         """Slates, with the log-probability of the slate up to each item as its score.
 
         A target's rank is its place in the slate.
         """
-        keys = self._keys(histories)
+        targets, keys = request.targets, self._keys(request.items[: request.users])
         beams = self.decoding.beams if isinstance(self.decoding, BeamSettings) else 1
         step = max(1, SCORE_BYTES // (4 * beams * self.n_items))
         found = []
@@ -91,15 +90,15 @@ class SlateModel(SequenceModel):
             search = SlateSearch(
                 self.decoding,
                 _Scores(self, users[some]),
-                _hidden(seen, targets, some, self.n_items, users.device),
+                _hidden(request.seen, targets, some, self.n_items, users.device),
                 None if keys is None else keys[some],
             )
-            found.append(search.run(k))
+            found.append(search.run(request.k))
         items, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
         if targets is None:
             return Ranked(None, items, scores)
         hit = items == targets.unsqueeze(1)
-        return Ranked(hit.int().argmax(1).where(hit.any(1), k), items, scores)
+        return Ranked(hit.int().argmax(1).where(hit.any(1), request.k), items, scores)
 
     def _keys(self, histories: Tensor) -> npt.NDArray[np.uint64] | None:
         """Of each history, whatever padding it has: a polynomial in its items, modulo 2**64."""

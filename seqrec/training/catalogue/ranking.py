@@ -52,9 +52,8 @@ def rank_over_shards(model: SequenceModel, batch: EvaluationBatch, *, k: int) ->
 
 def _user_vectors(model: SequenceModel, batch: EvaluationBatch) -> Tensor:
     """float (B, D), in one pass, as each is an exchange of the table's rows."""
-    if len(batch.rows):
-        return model.user_vectors(batch.items, batch.lengths, batch.events)
-    return model.user_vectors(*model.filler(batch.rows.device))[:0]
+    asked = batch if len(batch.rows) else model.filler(batch.rows.device)
+    return model.user_vectors(asked.items, asked.lengths, asked.events)[: len(batch.rows)]
 
 
 def _gather_lists(batch: EvaluationBatch, counts: Tensor) -> ItemLists | None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seqrec.errors import TokenizerError, UnsupportedError
-from seqrec.models import CODES_FILE, MicroBatch, ModelSettings, SemanticIdModel, build_model
+from seqrec.models import CODES_FILE, ListRequest, MicroBatch, ModelSettings, SemanticIdModel, build_model
 from seqrec.ranking import ItemLists
 
 N_ITEMS = 9
@@ -74,7 +74,7 @@ def test_more_beams_than_items_find_every_item_once_with_its_probability(
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)  # where it starts, an adapter changes nothing
-    ranked = model.rank(HISTORIES, LENGTHS, k=50)
+    ranked = model.rank(ListRequest(HISTORIES, LENGTHS, k=50))
     assert ranked.top_items.shape == (3, 50)
     for row in range(3):
         scores = expected(model, row)
@@ -87,7 +87,7 @@ def test_more_beams_than_items_find_every_item_once_with_its_probability(
 def test_what_was_seen_is_left_out_and_a_seen_target_keeps_its_place(tmp_path: Path) -> None:
     model = build(tmp_path)
     targets = torch.tensor([2, 9, 1])  # the first and the last were seen
-    ranked = model.rank(HISTORIES, LENGTHS, k=9, targets=targets, seen=SEEN)
+    ranked = model.rank(ListRequest(HISTORIES, LENGTHS, k=9, targets=targets, seen=SEEN))
     assert ranked.target_rank is not None
     for row in range(3):
         seen = set(SEEN.of_users(row, row + 1).items.tolist()) - {int(targets[row])}
@@ -99,18 +99,18 @@ def test_what_was_seen_is_left_out_and_a_seen_target_keeps_its_place(tmp_path: P
 
 def test_beams_are_not_spent_on_prefixes_of_which_all_is_seen(tmp_path: Path) -> None:
     model = build(tmp_path, beams=1)
-    greedy = model.rank(HISTORIES, LENGTHS, k=1)
+    greedy = model.rank(ListRequest(HISTORIES, LENGTHS, k=1))
     below = [torch.where(CODES[:, 0] == CODES[item - 1, 0])[0] + 1 for item in greedy.top_items[:, 0].tolist()]
     offsets = torch.tensor([0, *(len(items) for items in below)]).cumsum(0)
-    others = model.rank(HISTORIES, LENGTHS, k=1, seen=ItemLists(offsets, torch.cat(below)))
+    others = model.rank(ListRequest(HISTORIES, LENGTHS, k=1, seen=ItemLists(offsets, torch.cat(below))))
     assert (others.top_items > 0).all()
     assert (CODES[others.top_items[:, 0] - 1, 0] != CODES[greedy.top_items[:, 0] - 1, 0]).all()
 
 
 def test_a_target_beyond_the_list_is_missed(tmp_path: Path) -> None:
     model = build(tmp_path, beams=3)
-    whole = build(tmp_path).rank(HISTORIES, LENGTHS, k=9).top_items
-    ranked = model.rank(HISTORIES, LENGTHS, k=2, targets=whole[:, 8])
+    whole = build(tmp_path).rank(ListRequest(HISTORIES, LENGTHS, k=9)).top_items
+    ranked = model.rank(ListRequest(HISTORIES, LENGTHS, k=2, targets=whole[:, 8]))
     assert ranked.target_rank is not None
     assert ranked.target_rank.tolist() == [2, 2, 2]
     with pytest.raises(UnsupportedError, match="lists of 4 items are asked for, and the model generates 3 at most"):
@@ -119,12 +119,11 @@ def test_a_target_beyond_the_list_is_missed(tmp_path: Path) -> None:
 
 def test_parts_and_rows_that_fill_up_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(tmp_path)
-    whole = model.rank(HISTORIES, LENGTHS, k=9, targets=torch.tensor([2, 9, 1]), seen=SEEN)
+    request = ListRequest(HISTORIES, LENGTHS, k=9, targets=torch.tensor([2, 9, 1]), seen=SEEN)
+    whole = model.rank(request)
     monkeypatch.setattr("seqrec.models.semantic.model.USERS", 2)
-    parts = model.rank(HISTORIES, LENGTHS, k=9, targets=torch.tensor([2, 9, 1]), seen=SEEN)
-    some = model.rank(
-        HISTORIES, LENGTHS, k=9, users=1, targets=torch.tensor([2]), seen=SEEN.of_users(0, 1), in_parts=False
-    )
+    parts = model.rank(request)
+    some = model.rank(request._replace(users=1, targets=torch.tensor([2]), seen=SEEN.of_users(0, 1), in_parts=False))
     for one, n in ((parts, 3), (some, 1)):
         assert torch.equal(one.top_items, whole.top_items[:n])
         torch.testing.assert_close(one.top_scores, whole.top_scores[:n])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from seqrec.errors import UnsupportedError
-from seqrec.models import MicroBatch, ModelSettings, build_head, build_model
+from seqrec.models import ListRequest, MicroBatch, ModelSettings, build_head, build_model
 from seqrec.models.slate import SlateModel
 from seqrec.models.slate_settings import SlateSettings
 from seqrec.ranking import ItemLists
@@ -86,7 +86,7 @@ def test_a_place_sees_no_later_one(decoder: str) -> None:
 def test_slates_are_the_best_item_at_each_place_that_the_user_may_be_given() -> None:
     model = build()
     targets = torch.tensor([2, 9, 1])  # the first and the last were seen
-    ranked = model.rank(HISTORIES, LENGTHS, k=SIZE, targets=targets, seen=SEEN)
+    ranked = model.rank(ListRequest(HISTORIES, LENGTHS, k=SIZE, targets=targets, seen=SEEN))
     assert ranked.target_rank is not None
     for row in range(3):
         hidden = set(SEEN.of_users(row, row + 1).items.tolist()) - {int(targets[row])}
@@ -105,19 +105,19 @@ def test_parts_padding_and_rows_that_fill_up_change_nothing(
 ) -> None:
     model = build(decoding=decoding)
     targets = torch.tensor([2, 9, 1])
-    whole = model.rank(HISTORIES, LENGTHS, k=SIZE, targets=targets, seen=SEEN)
-    some = model.rank(
-        HISTORIES, LENGTHS, k=SIZE, users=1, targets=targets[:1], seen=SEEN.of_users(0, 1),
-        in_parts=False,
-    )  # fmt: skip
+    request = ListRequest(HISTORIES, LENGTHS, k=SIZE, targets=targets, seen=SEEN)
+    whole = model.rank(request)
+    some = model.rank(request._replace(users=1, targets=targets[:1], seen=SEEN.of_users(0, 1), in_parts=False))
     monkeypatch.setattr("seqrec.models.slate.model.SCORE_BYTES", 1)
-    parts = model.rank(HISTORIES, LENGTHS, k=SIZE, targets=targets, seen=SEEN)
-    alone = model.rank(HISTORIES[1:2, :2], LENGTHS[1:2], k=SIZE, targets=targets[1:2], seen=SEEN.of_users(1, 2))
+    parts = model.rank(request)
+    alone = model.rank(
+        ListRequest(HISTORIES[1:2, :2], LENGTHS[1:2], k=SIZE, targets=targets[1:2], seen=SEEN.of_users(1, 2))
+    )
     for one, rows in ((parts, slice(0, 3)), (some, slice(0, 1)), (alone, slice(1, 2))):
         assert torch.equal(one.top_items, whole.top_items[rows])
         torch.testing.assert_close(one.top_scores, whole.top_scores[rows])
         assert torch.equal(one.target_rank, whole.target_rank[rows])  # type: ignore[arg-type,index]
-    assert model.rank(HISTORIES, LENGTHS, k=1, users=0).top_items.shape == (0, 1)
+    assert model.rank(ListRequest(HISTORIES, LENGTHS, k=1, users=0)).top_items.shape == (0, 1)
 
 
 def test_longer_lists_than_slates_are_refused() -> None:
