@@ -35,7 +35,7 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Attributes:
         part: of the step that is running, one of `KINDS`.
-        moments: bytes alive of each of `KINDS`, after every allocation.
+        moments: bytes alive of each of `KINDS`, after every allocation and where what is alive changes its kind.
         flops: FLOP so far.
     """
 
@@ -61,7 +61,7 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(value, Tensor):
                 self._count(value)
         if len(self._storages) != before:
-            self.moments.append(tuple(self._alive.values()))
+            self._note_moment()
         return made
 
     def note_gradient(self, parameter: Tensor, *, kind: str) -> None:
@@ -72,6 +72,10 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive[made_as] -= size
         self._alive[kind] += size
         self._storages[key] = kind, size
+        self._note_moment()
+
+    def _note_moment(self) -> None:
+        self.moments.append(tuple(self._alive.values()))
 
     def _count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -68,7 +68,7 @@ def trace_step(
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         steps = build_optimizer(optimizer, trained, table=model.items.weight)
         for group in steps.param_groups:
-            group["foreach"] = not on_cpu  # torch's choice on an accelerator
+            group.update(fused=on_cpu, foreach=not on_cpu)  # `build_optimizer`'s choice, which sees fake tensors here
         for parameter in trained:
             parameter.grad = torch.empty_like(parameter)
         with Allocations([]):

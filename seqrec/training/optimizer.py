@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from schedulefree import AdamWScheduleFree
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
@@ -93,8 +94,11 @@ def build_optimizer(
             {"params": [parameter for parameter in trained if parameter is table]},
         ]
         groups[1]["weight_decay"] = settings.table_weight_decay
+    # on CPUs one pass over what is in memory; fp16's scaler on GPUs does not clip before a fused step, and shards of
+    # fsdp2 may lie beside whole parameters, which one fused call does not take together
+    fused = all(parameter.device.type == "cpu" and not isinstance(parameter, DTensor) for parameter in trained) or None
     if settings.kind == "adagrad":
-        return torch.optim.Adagrad(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.Adagrad(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     if settings.kind == "schedule_free_adamw":
         # as torch's Adam chooses; its own default would take a further copy of all weights on a CPU too
         foreach = all(parameter.is_cuda for parameter in trained)
@@ -111,6 +115,7 @@ def build_optimizer(
         betas=settings.betas,
         weight_decay=settings.weight_decay,
         decoupled_weight_decay=settings.kind == "adamw",
+        fused=fused,
     )
 
 

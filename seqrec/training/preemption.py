@@ -41,6 +41,8 @@ class StopOnSignal(Callback):
 
         for number in SIGNALS:
             signal.signal(number, request_stop)
+        # Lightning would tell all ranks in every step, and wait, whether its handler, which is gone, has been called
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _tell_nobody  # type: ignore[method-assign]
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: TrainingBatch, batch_idx: int
@@ -58,6 +60,13 @@ class StopOnSignal(Callback):
             self.due = self._stops is not None and self._stops.read() > 0
             self._stops = LateValue(outputs["stops"])
 
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        trainer.fit_loop.epoch_loop.__dict__.pop("_broadcast_sigterm_tensor", None)
+
     def saved(self) -> None:
         """To be called when a checkpoint to continue from holds what has been done: the next step need not begin."""
         self._saved = self.due
+
+
+def _tell_nobody() -> None:
+    """In the place of a broadcast."""

@@ -22,7 +22,7 @@ class RowAdam(Optimizer):
 
     Args:
         params: parameters or groups.
-        lr, betas, eps, weight_decay, decoupled_weight_decay: as in `torch.optim.Adam`.
+        lr, betas, eps, weight_decay, decoupled_weight_decay, fused: as in `torch.optim.Adam`.
     """
 
     def __init__(
@@ -34,8 +34,9 @@ class RowAdam(Optimizer):
         weight_decay: float = 0.0,
         *,
         decoupled_weight_decay: bool = False,
+        fused: bool | None = None,
     ):
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": fused}
         super().__init__(params, defaults | {"decoupled_weight_decay": decoupled_weight_decay})
 
     @torch.no_grad()
@@ -60,6 +61,7 @@ class RowAdam(Optimizer):
                 eps=group["eps"],
                 weight_decay=group["weight_decay"],
                 decoupled_weight_decay=group["decoupled_weight_decay"],
+                fused=group["fused"],
                 amsgrad=False,
                 maximize=False,
             )
