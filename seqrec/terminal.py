@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from seqrec.store import SequenceStore
 
 
-def read_history(items: str, times: str | None, actions: str | None) -> History:
-    """A history from comma-separated texts; raises BadParameter where a time is no whole number."""
+def read_history(items: str, times: str | None, actions: str | None, about: Sequence[str]) -> History:
+    """A history from comma-separated texts and ``NAME=VALUE`` of its user; raises BadParameter where one cannot be."""
     from seqrec.export import History
 
     lists = [None if text is None else [part for part in text.split(",") if part] for text in (items, times, actions)]
@@ -29,7 +29,10 @@ def read_history(items: str, times: str | None, actions: str | None) -> History:
         numbers = None if lists[1] is None else [int(time) for time in lists[1]]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--times") from error
-    return History(lists[0] or [], numbers, lists[2])
+    pairs = [one.partition("=") for one in about]
+    if wrong := next((name for name, equals, _ in pairs if not equals), None):
+        raise typer.BadParameter(f"{wrong!r} is not NAME=VALUE", param_hint="--about")
+    return History(lists[0] or [], numbers, lists[2], user={name: value for name, _, value in pairs} or None)
 
 
 def read_log_settings(values: dict[str, Any]) -> LogSettings:

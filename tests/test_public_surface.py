@@ -46,8 +46,8 @@ VERBS = {
     },
     "compare": {"runs", "--split", "--json", "--html", "--accelerator"},
     "recommend": {
-        "trained", "--history", "--times", "--actions", "--user", "--users", "--all", "-k", "--store", "--out",
-        "--devices", "--accelerator", "--fresh", "--diversify",
+        "trained", "--history", "--times", "--actions", "--about", "--user", "--users", "--all", "-k", "--store",
+        "--out", "--devices", "--accelerator", "--fresh", "--diversify",
     },
     "consolidate": {"run", "--checkpoint", "--out"},
     "export": {"run", "--out", "--merge"},

@@ -94,6 +94,10 @@ def recommend(
         str | None, typer.Option(help="With --history: times of its events, microseconds since 1970 UTC.")
     ] = None,
     actions: Annotated[str | None, typer.Option(help="With --history: actions of its events, by name.")] = None,
+    about: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="With --history: an attribute of the user; repeatable."),
+    ] = None,
     user: Annotated[str | None, typer.Option(help="A user of the store.")] = None,
     users: Annotated[Path | None, typer.Option(help="File with one user id a line.")] = None,
     all_users: Annotated[bool, typer.Option("--all", help="Every user of the store, as Parquet into --out.")] = False,
@@ -115,8 +119,8 @@ def recommend(
         raise typer.BadParameter("give one of --history, --user, --users and --all")
     if all_users != (out is not None):
         raise typer.BadParameter("--all and --out go together", param_hint="--out")
-    if history is None and (times, actions) != (None, None):
-        raise typer.BadParameter("--times and --actions go with --history", param_hint="--history")
+    if history is None and (times, actions, about) != (None, None, None):
+        raise typer.BadParameter("--times, --actions and --about go with --history", param_hint="--history")
     quiet_packages()
     found = open_trained(trained, store=store)
     diversifier = None if diversify is None else found.diversifier(diversify)
@@ -140,7 +144,7 @@ def recommend(
     recommender = found.recommender(diversifier)
     if history is not None:
         names: list[str | None] = [None]
-        histories = [read_history(history, times, actions)]
+        histories = [read_history(history, times, actions, about or [])]
     else:
         wanted = [user] if user is not None else read_lines(users)
         names, histories = [*wanted], found.histories(wanted)

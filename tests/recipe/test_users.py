@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from seqrec.bulk import recommend_all
+from seqrec.cli import app
 from seqrec.errors import RecipeError, RunError, UnknownIdError
 from seqrec.evaluation import evaluate, lists_and_what_followed
 from seqrec.export import History
@@ -103,6 +106,13 @@ def test_what_is_known_reaches_every_list(run: Run, tmp_path: Path) -> None:
     assert other[1] == slates[2]
     with pytest.raises(UnknownIdError, match=r"no 'aeg' of users \(did you mean 'age'\?\)"):
         trained.recommender().recommend([replace(changed, user={"aeg": "20"})], k=5)
+
+    told = ["--history", histories[0].items[0], "--about", "band=b7", "--about", "age=20"]
+    printed = CliRunner().invoke(app, ["recommend", str(run.folder), *told, "-k", "1"])
+    assert json.loads(printed.stdout)["items"][0]["item_id"] == taste("b7", 20)
+    printed = CliRunner().invoke(app, ["recommend", str(run.folder), "--history", "", "--about", "band"])
+    assert printed.exit_code == 2
+    assert "'band' is not NAME=VALUE" in printed.stderr
 
     recommend_all(trained.model, trained.data, tmp_path / "lists", k=5)
     rows = {row["user_id"]: row for row in pq.read_table(tmp_path / "lists" / "part-00000.parquet").to_pylist()}

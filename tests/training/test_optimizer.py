@@ -57,6 +57,20 @@ def test_only_what_is_trained_is_given_to_the_optimizer(kind: str, decoupled: bo
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.5, (0.1, 0.2), 0.3)
 
 
+@pytest.mark.parametrize("kind", ["adam", "adamw", "adagrad"])
+def test_a_step_on_a_cpu_is_one_pass_with_the_same_outcome(kind: str) -> None:
+    settings = OptimizerSettings(kind=kind, lr=0.1, weight_decay=0.2)
+    weights = [nn.Parameter(torch.linspace(-1, 1, 50, dtype=torch.float64)) for _ in range(2)]
+    fused, plain = (build_optimizer(settings, [weight]) for weight in weights)
+    assert fused.param_groups[0]["fused"]
+    plain.param_groups[0]["fused"] = False
+    for step in range(3):
+        for weight, optimizer in zip(weights, (fused, plain), strict=True):
+            weight.grad = torch.linspace(step, 3, 50, dtype=torch.float64)
+            optimizer.step()
+    torch.testing.assert_close(*weights, rtol=1e-13, atol=1e-13)
+
+
 def test_the_item_table_can_decay_apart() -> None:
     table, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
     settings = OptimizerSettings(weight_decay=0.3, table_weight_decay=0.0)

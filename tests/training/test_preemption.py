@@ -55,6 +55,26 @@ def test_a_signal_ends_training_at_a_step_with_a_checkpoint(
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
+def test_lightning_does_not_ask_in_each_step_for_a_signal_that_it_no_longer_hears(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    """A broadcast that all ranks wait for, and on an accelerator the device with them."""
+    asked: list[bool] = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+            asked.append("_broadcast_sigterm_tensor" not in vars(trainer.fit_loop.epoch_loop))
+
+    trainer, module, data = build(recipe, tmp_path)
+    loop = trainer.fit_loop.epoch_loop
+    assert callable(type(loop)._broadcast_sigterm_tensor)  # by this name Lightning looks it up
+    trainer.callbacks.append(Look())
+    trainer.fit(module, data)
+    assert asked
+    assert not any(asked)
+    assert "_broadcast_sigterm_tensor" not in vars(loop)  # another training with the same Trainer is Lightning's own
+
+
 def test_a_validation_is_not_lost(recipe: Recipe, tmp_path: Path) -> None:
     """Where it follows the step at which training would stop, it comes first, and with the epoch's end it is saved."""
     trainer, module, data = build(recipe, tmp_path)
