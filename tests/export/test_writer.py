@@ -16,6 +16,7 @@ from transformers import AutoModel
 
 import seqrec.export.writer
 from export.conftest import (
+    ADAPTERS,
     HISTORIES,
     ITEM_IDS,
     LAST_STEP,
@@ -64,7 +65,7 @@ def test_a_fresh_process_gives_the_scores_of_the_live_model(
     torch.testing.assert_close(fresh_scores[kind], exported[kind].scores, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["lora", "adalora"])
+@pytest.mark.parametrize("kind", ADAPTERS)
 def test_the_adapter_matters_to_those_scores(kind: str, exported: dict[str, Exported]) -> None:
     model = exported[kind].model
     with model.backbone.model.disable_adapter():
@@ -77,8 +78,7 @@ def test_the_adapter_matters_to_those_scores(kind: str, exported: dict[str, Expo
     [
         ("gpt2", "full", {"backbone"}),
         ("bert", "full", {"backbone"}),
-        ("lora", "adapter", {"adapter"}),
-        ("adalora", "adapter", {"adapter"}),
+        *((adapter, "adapter", {"adapter"}) for adapter in ADAPTERS),
         ("merged", "merged", {"backbone"}),
     ],
 )
@@ -130,8 +130,9 @@ def test_adalora_between_two_allocations_is_exported_as_it_computes(tmp_path: Pa
     load_bundle(export(tmp_path / "bundle", model, settings))
 
 
-def test_plain_peft_opens_the_adapter_on_the_original_model(exported: dict[str, Exported]) -> None:
-    found = exported["adalora"]
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_plain_peft_opens_the_adapter_on_the_original_model(kind: str, exported: dict[str, Exported]) -> None:
+    found = exported[kind]
     package, folder = MINILM.removeprefix("package:").split("/")
     base = AutoModel.from_pretrained(str(files(package) / folder))
     with warnings.catch_warnings(record=True) as caught:
@@ -201,6 +202,9 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_is_written(
         export(tmp_path / "bundle", model, settings, sample_histories=[ITEM_IDS[:2], []])
     with pytest.raises(BundleError, match="no adapter to merge"):
         export(tmp_path / "bundle", model, settings, merge=True)
+    bottleneck = exported["bottleneck"]
+    with pytest.raises(BundleError, match="no part of any layer's weights"):
+        export(tmp_path / "bundle", bottleneck.model, bottleneck.settings, merge=True)
     with pytest.raises(UnknownIdError, match="-001"):
         export(tmp_path / "bundle", model, settings, sample_histories=[["-0001"]])
     assert not list(tmp_path.iterdir())

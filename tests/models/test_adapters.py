@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from pydantic import ValidationError
 from torch.optim import Adam
 
+from models.conftest import ADAPTERS, WITHOUT
 from seqrec.errors import AdapterError, RecipeError
 from seqrec.models import (
     AdaLoraSettings,
@@ -28,6 +30,15 @@ from seqrec.models import (
     orthogonality_penalty,
     rank_pattern,
 )
+from seqrec.models.adapters import (
+    ADAPTER_NAME,
+    BottleneckSettings,
+    Ia3Settings,
+    LayerNormSettings,
+    OftSettings,
+    can_merge,
+)
+from seqrec.models.adapters.bottleneck import BottleneckLayer
 
 Build = Callable[..., SequenceModel]
 PairsOf = Callable[[SequenceModel], Pairs]
@@ -161,8 +172,15 @@ def test_lora_starts_as_the_backbone_alone(build: Build) -> None:
         assert torch.equal(build("gpt2", "lora").backbone(vectors, lengths), build("gpt2").backbone(vectors, lengths))
 
 
-@pytest.mark.parametrize("adapter", ["lora", "adalora"])
-@pytest.mark.parametrize("backbone", ["gpt2", "bert", "llama"])
+@pytest.mark.parametrize(
+    ("backbone", "adapter"),
+    [
+        (b, a)
+        for b in ("gpt2", "bert", "llama")
+        for a in ADAPTERS
+        if a not in {"none", "bottleneck", *WITHOUT.get(b, ())}
+    ],
+)
 def test_merged_backbone_computes_the_same(backbone: str, adapter: str, build: Build, pairs_of: PairsOf) -> None:
     model = build(backbone, adapter)
     pairs = pairs_of(model)
@@ -181,7 +199,7 @@ def test_merged_backbone_computes_the_same(backbone: str, adapter: str, build: B
     torch.testing.assert_close(found[real], live[real], rtol=1e-5, atol=1e-5)
     assert (live - plain)[real].abs().max() > 1e-2  # the adapter matters
     assert (model(inputs, lengths) - start)[real].abs().max() > 1e-2
-    assert not any("lora" in name or "base_layer" in name for name in base.state_dict())
+    assert not any(ADAPTER_NAME in name or "base_layer" in name for name in base.state_dict())
     assert state.keys() == model.state_dict().keys()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
@@ -219,3 +237,57 @@ def test_adalora_schedule_must_leave_steps() -> None:
 def test_adalora_with_too_few_steps() -> None:
     with pytest.raises(RecipeError, match=r"(?s)model\.adapter: 15 steps leave 10 .*interval of 11.*train longer"):
         attach(small(), AdaLoraSettings(kind="adalora", interval=11), total_steps=15)
+
+
+def test_oft_says_which_layers_it_cannot_turn() -> None:
+    with pytest.raises(AdapterError, match=r"(?s)model\.adapter\.kind: .*GPT-2 keeps its weights in `Conv1D`.*`llama`"):
+        attach(small(), OftSettings(kind="oft"), total_steps=10)
+    with pytest.raises(AdapterError, match=r"(?s)block_size: blocks of 3 do not divide the 4 inputs.*divides 4 and 16"):
+        attach(small("bert"), OftSettings(kind="oft", block_size=3), total_steps=10)
+
+
+def test_ia3_has_a_factor_for_each_output() -> None:
+    model = attach(small(trainable=False), Ia3Settings(kind="ia3", target_modules=["c_attn"]), total_steps=10)
+    assert [tuple(p.shape) for p in model.parameters() if p.requires_grad] == [(12, 1)]
+
+
+def test_normalisations_are_all_found_and_not_trained_twice() -> None:
+    model = attach(small("llama", trainable=False), LayerNormSettings(kind="layer_norm"), total_steps=10)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert len(trained) == 3  # two in the block, one after it
+    with pytest.raises(AdapterError, match="trainable: false"):
+        attach(small(), LayerNormSettings(kind="layer_norm"), total_steps=10)
+
+
+def test_dora_keeps_lengths_apart() -> None:
+    model = attach(small(), LoraSettings(kind="lora", rank=4, rank_stabilized=True, dora=True), total_steps=10)
+    assert any("lora_magnitude_vector" in name for name, p in model.named_parameters() if p.requires_grad)
+    assert {layer.scaling[ADAPTER_NAME] for layer in model.modules() if isinstance(layer, LoraLayer)} == {16 / 4**0.5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "behind"),
+    [("gpt2", {"attn.c_proj", "mlp.c_proj"}), ("bert", {"attention.output.dense", "0.output.dense"}),
+     ("llama", {"self_attn.o_proj", "mlp.down_proj"})],
+)  # fmt: skip
+def test_bottlenecks_stand_behind_attention_and_feed_forward(kind: str, behind: set[str]) -> None:
+    settings = BottleneckSettings(kind="bottleneck", size=2)
+    model = attach(small(kind, trainable=False), settings, total_steps=10)
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, BottleneckLayer)}
+    assert len(layers) == len(behind)
+    assert all(any(name.endswith(end) for name in layers) for end in behind)
+    layer = next(iter(layers.values()))
+    with torch.no_grad():
+        inputs = torch.randn(3, layer.get_base_layer().weight.shape[0 if kind == "gpt2" else 1])
+        base = layer.base_layer(inputs)
+        assert torch.equal(layer(inputs), base)
+        up, down = layer.bottleneck_up[ADAPTER_NAME], layer.bottleneck_down[ADAPTER_NAME]
+        up.weight.copy_(torch.tensor([[1.0, 0], [0, 2], [0, 0], [0, 0]]))
+        hidden = torch.nn.functional.gelu(base @ down.weight.T + down.bias)
+        torch.testing.assert_close(layer(inputs)[:, :2], base[:, :2] + hidden * torch.tensor([1.0, 2]))
+    assert not can_merge(model)
+
+
+def test_bottlenecks_ask_for_names_where_none_is_known() -> None:
+    with pytest.raises(AdapterError, match=r"(?s)target_modules: the backbone names none.*name those layers"):
+        attach(torch.nn.Sequential(torch.nn.Linear(2, 2)), BottleneckSettings(kind="bottleneck"), total_steps=10)  # type: ignore[arg-type]

@@ -120,7 +120,7 @@ def test_what_does_not_go_with_it_is_refused(
     with pytest.raises(ValidationError, match="quantized weights cannot be trained"):
         ModelSettings.model_validate(values | {"backbone": values["backbone"] | {"trainable": True}})
     recipe = recipe_values | {"model": values | {"adapter": {"kind": "adalora"}}, "selection": {"patience": None}}
-    with pytest.raises(UnsupportedError, match=r"model\.backbone\.quantize: AdaLoRA over quantized"):
+    with pytest.raises(UnsupportedError, match=r"model\.backbone\.quantize: `adalora` over quantized"):
         build(parse_recipe(recipe, where="test"), tmp_path)
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else find(name))
