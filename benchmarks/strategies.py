@@ -2,21 +2,22 @@
 
     python benchmarks/strategies.py
 
-The demo's simulated shop, full fine-tuning and LoRA on a frozen backbone, dropout off, float32. ZeRO-3 shards every
+The demo's simulated shop, full fine-tuning and adapters on a frozen backbone, dropout off, float32. ZeRO-3 shards every
 tensor, also the small ones that it would keep whole. Then an epoch of each, whose checkpoint is evaluated,
 consolidated, evaluated from the consolidated file alone, and exported, which compares scores in a fresh process. Writes
-benchmarks/results/strategies.json.
+benchmarks/results/strategies.json after each; rows of today are kept.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from harness import RECIPES, losses_of, seqrec, write_result
+from harness import RECIPES, losses_of, rows_of_today, seqrec, write_result
 from safetensors.torch import load_file
 
 from seqrec.evaluation import evaluate
@@ -34,27 +35,39 @@ SETTINGS = [
     "optimizer.warmup_steps=5",
     "loggers=[{kind: csv}]",
 ]
+FROZEN = "model.backbone.trainable=false"
 KINDS = {
     "full": [],
-    "lora": ["model.backbone.trainable=false", "model.adapter={kind: lora, rank: 8}"],
+    "lora": [FROZEN, "model.adapter={kind: lora, rank: 8}"],
+    "dora": [FROZEN, "model.adapter={kind: lora, rank: 8, dora: true}"],
+    "ia3": [FROZEN, "model.adapter={kind: ia3}"],
+    "oft": [FROZEN, "model.adapter={kind: oft, block_size: 8}", "model.backbone.kind=llama"],
+    "layer_norm": [FROZEN, "model.adapter={kind: layer_norm}"],
+    "bottleneck": [FROZEN, "model.adapter={kind: bottleneck, size: 16}"],
 }
 ZERO_3 = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
 STRATEGIES = ("ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 
 
 def main() -> None:
-    rows = []
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=list(KINDS), nargs="+", default=list(KINDS))
+    parser.add_argument("--fresh", action="store_true", help="measures again what was measured today")
+    arguments = parser.parse_args()
+    rows = rows_of_today("strategies", fresh=arguments.fresh)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_shop(simulate_shop(), folder / "log")
         (folder / "zero3.json").write_text(json.dumps(ZERO_3))
-        for kind in KINDS:
-            one = losses(folder, kind, "auto", 1)
-            rows += [compare(one, losses(folder, kind, strategy, 2), kind, strategy) for strategy in STRATEGIES]
-            for row, strategy in zip(rows[-len(STRATEGIES) :], STRATEGIES, strict=True):
-                row |= from_checkpoint_to_bundle(folder, kind, strategy)
-                print(row, flush=True)
-    print(write_result("strategies", {"steps": STEPS, "settings": SETTINGS, "rows": rows}))
+        for kind in arguments.only:
+            there = {row["strategy"] for row in rows if row["trained"] == kind}
+            missing = [strategy for strategy in STRATEGIES if strategy not in there]
+            one = losses(folder, kind, "auto", 1) if missing else {}
+            for strategy in missing:
+                row = compare(one, losses(folder, kind, strategy, 2), kind, strategy)
+                rows.append(row | from_checkpoint_to_bundle(folder, kind, strategy))
+                print(rows[-1], flush=True)
+                write_result("strategies", {"steps": STEPS, "settings": SETTINGS, "rows": rows})
 
 
 def losses(folder: Path, kind: str, strategy: str, processes: int) -> dict[int, float]:

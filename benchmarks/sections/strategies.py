@@ -9,9 +9,9 @@ from sections.common import table
 FILES = "strategies.json"
 TITLE = "Losses under each strategy"
 ABOUT = """The demo's recipe in float32 with dropout off, four slots a step: on two processes under each strategy,
-beside one process. `lora` is on a frozen backbone; item table and adapter are trained. Then an epoch of each: NDCG@10
-of the validation in training, of the checkpoint that it left, and of the one safetensors file that `seqrec consolidate`
-made of it; each was exported, and a fresh process gave the same scores.
+beside one process. Adapters are on a frozen backbone, `oft` on Llama's blocks; item table and adapter are trained. Then
+an epoch of each: NDCG@10 of the validation in training, of the checkpoint that it left, and of the one safetensors file
+that `seqrec consolidate` made of it; each was exported, and a fresh process gave the same scores.
 """
 
 
