@@ -214,7 +214,7 @@ def test_merged_without_an_adapter_is_a_copy(build: Build) -> None:
 
 @pytest.mark.parametrize("targets", [["c_attn", "q_proj"], ["attn"]])
 def test_target_modules_that_the_backbone_does_not_have(targets: list[str]) -> None:
-    with pytest.raises(AdapterError, match=f"(?s)target_modules: .*`{targets[-1]}`.*has: .*`attn.c_proj`.*all-linear"):
+    with pytest.raises(AdapterError, match=f"(?s)target_modules: .*`{targets[-1]}`.*has: .*`attn.c_proj`.*the default"):
         attach(small(), LoraSettings(kind="lora", target_modules=targets), total_steps=10)
 
 
@@ -257,6 +257,8 @@ def test_normalisations_are_all_found_and_not_trained_twice() -> None:
     assert len(trained) == 3  # two in the block, one after it
     with pytest.raises(AdapterError, match="trainable: false"):
         attach(small(), LayerNormSettings(kind="layer_norm"), total_steps=10)
+    with pytest.raises(AdapterError, match="no normalisations"):
+        attach(torch.nn.GRU(2, 2).requires_grad_(False), LayerNormSettings(kind="layer_norm"), total_steps=10)  # type: ignore[arg-type]
 
 
 def test_dora_keeps_lengths_apart() -> None:

@@ -63,5 +63,5 @@ def _check_targets(base: nn.Module, targets: list[str] | str | None) -> None:
             f"the backbone has no linear layers named {', '.join(f'`{name}`' for name in missing)}",
             where="model.adapter.target_modules",
             has=", ".join(f"`{name}`" for name in endings),
-            do="name some of these, or `all-linear`",
+            do="name some of these, or leave it out for the default",
         )

@@ -155,8 +155,18 @@ class LayerNormSettings(Settings):
     kind: Literal["layer_norm"]
 
     def peft_config(self, base: nn.Module, total_steps: int) -> PeftConfig:
-        """PEFT's config of it; arguments as of `attach`."""
+        """PEFT's config of it; arguments as of `attach`.
+
+        Raises:
+            AdapterError: the backbone has none.
+        """
         norms = [name for name, module in base.named_modules() if type(module).__name__.endswith("Norm")]
+        if not norms:
+            raise AdapterError(
+                "the backbone has no normalisations",
+                where="model.adapter.kind: layer_norm",
+                do="set it to null, or take a transformer as `model.backbone`",
+            )
         return LNTuningConfig(target_modules=norms)
 
 
