@@ -16,15 +16,13 @@ from seqrec.settings import Settings
 _LAST_OF_PARTS = (".c_proj", "output.dense", ".o_proj", ".down_proj", ".out_proj")
 
 
-class LinearAdapterSettings(Settings):
-    """What adapters of linear layers share."""
-
-    target_modules: list[str] | Literal["all-linear"] = Field(
-        default="all-linear", description="Names of the linear layers to adapt (the last parts of their paths)."
-    )
+LinearLayers = Annotated[
+    list[str] | Literal["all-linear"],
+    Field(description="Names of the linear layers to adapt (the last parts of their paths)."),
+]
 
 
-class LoraSettings(LinearAdapterSettings):
+class LoraSettings(Settings):
     """Low-rank adaptation: W + (alpha / rank) B A. Source: Hu et al. 2021, arXiv:2106.09685."""
 
     kind: Literal["lora"]
@@ -41,6 +39,7 @@ class LoraSettings(LinearAdapterSettings):
         description="Learn the length of each output's weights apart from their direction, which the update turns. "
         "Source: Liu et al. 2024, arXiv:2402.09353.",
     )
+    target_modules: LinearLayers = "all-linear"
 
     def peft_config(self, base: nn.Module, total_steps: int) -> PeftConfig:
         """PEFT's config of it; arguments as of `attach`."""
@@ -55,7 +54,7 @@ class LoraSettings(LinearAdapterSettings):
         )
 
 
-class AdaLoraSettings(LinearAdapterSettings):
+class AdaLoraSettings(Settings):
     """LoRA whose rank budget moves between layers while training. Source: Zhang et al. 2023, arXiv:2303.10512."""
 
     kind: Literal["adalora"]
@@ -67,6 +66,7 @@ class AdaLoraSettings(LinearAdapterSettings):
     final: float = Field(default=0.3, gt=0, lt=1, description="Share of all steps, the last ones, that keep the ranks.")
     interval: int = Field(default=10, ge=1, description="Steps between two allocations while the budget falls.")
     orthogonality: float = Field(default=0.5, ge=0, description="Weight of the penalty that keeps A and B orthogonal.")
+    target_modules: LinearLayers = "all-linear"
 
     @model_validator(mode="after")
     def _check(self) -> AdaLoraSettings:
@@ -105,7 +105,7 @@ class AdaLoraSettings(LinearAdapterSettings):
         )
 
 
-class Ia3Settings(LinearAdapterSettings):
+class Ia3Settings(Settings):
     """A factor for each output of the layers, and nothing else. Source: (IA)³, Liu et al. 2022, arXiv:2205.05638.
 
     There keys, values and the feed-forward layer's inner activations have one; here all linear layers, unless some are
@@ -113,6 +113,7 @@ class Ia3Settings(LinearAdapterSettings):
     """
 
     kind: Literal["ia3"]
+    target_modules: LinearLayers = "all-linear"
 
     def peft_config(self, base: nn.Module, total_steps: int) -> PeftConfig:
         """PEFT's config of it; arguments as of `attach`."""
@@ -121,11 +122,12 @@ class Ia3Settings(LinearAdapterSettings):
         )
 
 
-class OftSettings(LinearAdapterSettings):
+class OftSettings(Settings):
     """A rotation of each layer's inputs, block by block. Source: OFT, Qiu et al. 2023, arXiv:2306.07280."""
 
     kind: Literal["oft"]
     block_size: int = Field(default=16, ge=2, description="Inputs turned among themselves; divides those of a layer.")
+    target_modules: LinearLayers = "all-linear"
 
     def peft_config(self, base: nn.Module, total_steps: int) -> PeftConfig:
         """PEFT's config of it; arguments as of `attach`.
