@@ -44,6 +44,8 @@ KINDS = {
     "oft": [FROZEN, "model.adapter={kind: oft, block_size: 8}", "model.backbone.kind=llama"],
     "layer_norm": [FROZEN, "model.adapter={kind: layer_norm}"],
     "bottleneck": [FROZEN, "model.adapter={kind: bottleneck, size: 16}"],
+    "prefix": [FROZEN, "model.adapter={kind: prefix}"],
+    "prompt": [FROZEN, "model.adapter={kind: prompt}"],
 }
 ZERO_3 = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
 STRATEGIES = ("ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")

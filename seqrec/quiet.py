@@ -11,7 +11,8 @@ _NEEDLESS_WARNINGS = (
     r"It is recommended to use .self\.log\(.*sync_dist=True",  # what seqrec logs is summed over ranks already
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
-    r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers
+    r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers, as the next
+    r".past_key_values. is deprecated",
     r"predict returned None",  # results go to files
     r"The `srun` command is available on your system but is not used",  # a laptop of the cluster, or its login node
     r"Checkpoint directory .* exists and is not empty",  # a run that is continued

@@ -90,7 +90,7 @@ def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreT
     settings = PretrainedBackboneSettings(kind="pretrained", source=source, quantize=quantize)
     try:
         with quiet_transformers():
-            model = load_backbone(settings, positions=manifest.max_length)
+            model = load_backbone(settings, positions=manifest.max_length + manifest.model.virtual_tokens)
     except BackboneError as error:
         reason = " ".join(str(error).split())
         do = "give its place by `base`: a folder, a hub name or `package:NAME/FOLDER`"

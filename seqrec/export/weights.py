@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from seqrec.models.adapters import ADAPTER_NAME
+from seqrec.models.adapters import ADAPTER_NAME, forget_words, virtual_tokens
 
 ITEM_IDS_FILE = "items.json"
 ITEMS_FILE = "items.safetensors"
@@ -50,12 +50,6 @@ def load_outside(model: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
     """Puts the tensors into all of a `SequenceModel` but its backbone; returns the names that do not fit."""
     keys = model.load_state_dict(tensors, strict=False)
     return [name for name in [*keys.missing_keys, *keys.unexpected_keys] if not name.startswith(_BACKBONE)]
-
-
-def without_adapter(model: PeftModel) -> PreTrainedModel:
-    """A copy of the base model as it is under the adapter, with its own layers back in place."""
-    base: PreTrainedModel = copy.deepcopy(model).unload()
-    return base
 
 
 @contextmanager
@@ -92,7 +86,10 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     with warnings.catch_warnings():
         # a check meant for LoRA's ranks by module, which peft applies to the masks that AdaLoRA keeps by parameter
         warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
-        return PeftModel.from_pretrained(base, str(folder), adapter_name=ADAPTER_NAME, torch_device="cpu")
+        model = PeftModel.from_pretrained(base, str(folder), adapter_name=ADAPTER_NAME, torch_device="cpu")
+    if virtual_tokens(model):
+        forget_words(model)
+    return model
 
 
 @contextmanager
@@ -101,8 +98,9 @@ def _saved_config(model: PeftModel, base_source: str) -> Iterator[None]:
     live = model.peft_config[ADAPTER_NAME]
     saved = copy.deepcopy(live)
     saved.base_model_name_or_path = base_source
-    # whole paths: by their last parts alone, layers would be adapted that the backbone dropped, as BERT's pooler
-    saved.target_modules = sorted(model.base_model.targeted_module_names)
+    if not virtual_tokens(model):
+        # whole paths: by their last parts alone, layers would be adapted that the backbone dropped, as BERT's pooler
+        saved.target_modules = sorted(model.base_model.targeted_module_names)
     if getattr(live, "rank_pattern", None):
         saved.rank_pattern = _effective_ranks(model, live)
     model.peft_config[ADAPTER_NAME] = saved

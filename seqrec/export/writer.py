@@ -29,7 +29,7 @@ from seqrec.export.manifest import (
 from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
 from seqrec.export.verify import scores_in_fresh_process
-from seqrec.export.weights import quiet_transformers, save_adapter, save_items, without_adapter
+from seqrec.export.weights import quiet_transformers, save_adapter, save_items
 from seqrec.models import (
     ModelSettings,
     PretrainedBackboneSettings,
@@ -39,7 +39,7 @@ from seqrec.models import (
     merged,
     with_table,
 )
-from seqrec.models.adapters import can_merge
+from seqrec.models.adapters import why_not_merged, without_adapter
 from seqrec.store import Catalogue
 
 
@@ -185,9 +185,9 @@ def _check(
         )
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")
-    if merge and not can_merge(model.backbone.model):
+    if merge and (reason := why_not_merged(model.backbone.model)):
         raise BundleError(
-            "a bottleneck is no linear map, and so no part of any layer's weights",
+            reason,
             do="export without `merge`; the bundle then carries the adapter beside the backbone",
         )
     if merge and is_quantized(model.backbone.model):

@@ -11,6 +11,7 @@ from transformers import Cache, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
+from seqrec.models.adapters import virtual_tokens
 from seqrec.models.architectures import Network
 from seqrec.models.dropout import key_dropout
 
@@ -48,6 +49,8 @@ class Backbone(nn.Module):
         frozen = not any(parameter.requires_grad for parameter in base.parameters())
         self._restorable = frozenset(base.state_dict()) if pretrained and frozen else frozenset()
         self.model: nn.Module = adapter(base) if adapter else base
+        self._prefix_of_base = next(f"{name}." for name, module in self.named_modules() if module is base)
+        self._virtual_tokens = virtual_tokens(self.model)
         self.dropout_keys = key_dropout(self.model, base)
         if compiled:
             for block in self.blocks():
@@ -60,8 +63,8 @@ class Backbone(nn.Module):
 
     @property
     def positions(self) -> int:
-        """Most positions that the backbone can tell apart."""
-        return usable_positions(self.model)
+        """Longest input whose positions the backbone can tell apart."""
+        return usable_positions(self.model) - self._virtual_tokens
 
     def forward(
         self, vectors: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS, cache: Cache | None = None
@@ -81,7 +84,7 @@ class Backbone(nn.Module):
         keeps = {"use_cache": False} if cache is None else {"use_cache": True, "cache": cache}
         columns = {name: getattr(events, name) for name in self.columns}
         hidden: Tensor = self.model(inputs_embeds=vectors, attention_mask=mask, **keeps, **columns).last_hidden_state
-        return hidden
+        return hidden[:, -vectors.shape[1] :]  # a prompt stands before them
 
     def step(self, vectors: Tensor, positions: Tensor, visible: Tensor, cache: Cache) -> Tensor:
         """Hidden states of further positions, in a causal backbone.
@@ -112,12 +115,11 @@ class Backbone(nn.Module):
         They can be had again from the pretrained source, so a checkpoint need not hold them. What an adapter adds is
         never among them, frozen or not.
         """
-        return frozenset(key for key in self.state_dict() if _name_in_base(key) in self._restorable)
+        return frozenset(key for key in self.state_dict() if self._name_in_base(key) in self._restorable)
 
-
-def _name_in_base(key: str) -> str:
-    """The name that a key of `Backbone.state_dict` had in the base model before peft wrapped model and layers."""
-    return key.removeprefix("model.").removeprefix("base_model.model.").replace(".base_layer.", ".")
+    def _name_in_base(self, key: str) -> str:
+        """The name that a key of `state_dict` had in the base model before peft wrapped model and layers."""
+        return key.removeprefix(self._prefix_of_base).replace(".base_layer.", ".")
 
 
 def _attention_mask(lengths: Tensor, n_positions: int) -> Tensor:

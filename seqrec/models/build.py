@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from seqrec.errors import TokenizerError, UnsupportedError
 from seqrec.event_columns import ColumnName
-from seqrec.models.adapters import AdapterSettings, attach
+from seqrec.models.adapters import AdapterSettings, VirtualTokenSettings, attach
 from seqrec.models.architectures import NetworkSettings
 from seqrec.models.auxiliary import AuxiliaryModel, AuxiliarySettings, DropoutViewsSettings
 from seqrec.models.backbones import Backbone, usable_positions
@@ -80,6 +80,11 @@ class ModelSettings(Settings):
         return build_head(self.head).with_mask or self.auxiliary.with_mask
 
     @property
+    def virtual_tokens(self) -> int:
+        """Positions that the adapter puts before those of an input."""
+        return self.adapter.tokens if isinstance(self.adapter, VirtualTokenSettings) else 0
+
+    @property
     def columns(self) -> dict[ColumnName, str]:
         """What is asked of events beside their items, each with the recipe field that asks for it."""
         of_head: dict[ColumnName, str] = dict.fromkeys(build_head(self.head).columns, "model.head")
@@ -130,10 +135,10 @@ def build_model(
                 do="make them for this store with `seqrec tokenize RECIPE`",
             )
         max_length = tokens(max_length, ids.codes.shape[1])
-    base = load_backbone(settings.backbone, positions=max_length)
+    base = load_backbone(settings.backbone, positions=max_length + settings.virtual_tokens)
     if text is not None:
         judged = isinstance(head, OneOutcome)  # after a whole history an item that is none of its events
-        check_words(text, usable_positions(base), max_length + judged)
+        check_words(text, usable_positions(base) - settings.virtual_tokens, max_length + judged)
     adapter = settings.adapter
     backbone = Backbone(
         base,
@@ -340,6 +345,12 @@ def _check_search(settings: ModelSettings) -> None:
             "a search goes on from keys and values that were kept, and seqrec's own backbones keep none",
             where=f"model.backbone.kind: {backbone.kind}",
             do="set it to `gpt2` or `llama`",
+        )
+    if settings.virtual_tokens:
+        raise UnsupportedError(
+            "a search goes on from keys and values of its own, beside which an adapter brings none",
+            where="model.adapter.kind",
+            do="take `lora`, or another adapter without virtual tokens",
         )
     if backbone.attn_implementation not in ("sdpa", "eager"):
         raise UnsupportedError(

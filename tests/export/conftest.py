@@ -39,6 +39,8 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "oft": {"kind": "oft"},
     "layer_norm": {"kind": "layer_norm"},
     "bottleneck": {"kind": "bottleneck", "size": 8},
+    "prefix": {"kind": "prefix", "tokens": 3},
+    "prompt": {"kind": "prompt", "tokens": 3},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     # its objective puts mask tokens into the inputs of a head that has none

@@ -38,9 +38,19 @@ ADAPTERS: dict[str, dict[str, Any] | None] = {
     "oft": {"kind": "oft", "block_size": 4},
     "layer_norm": {"kind": "layer_norm"},
     "bottleneck": {"kind": "bottleneck", "size": 4},
+    "prefix": {"kind": "prefix", "tokens": 3},
+    "prompt": {"kind": "prompt", "tokens": 3},
 }
-# what of each no adapter of some kinds fits
-WITHOUT = {"gru": set(ADAPTERS), "lstm": set(ADAPTERS), "gpt2": {"oft"}, "smoothed_gpt2": {"oft"}}
+# adapters that do not fit
+_RECURRENT = set(ADAPTERS) - {"prompt"}
+WITHOUT = {
+    "gru": _RECURRENT,
+    "lstm": _RECURRENT,
+    "gpt2": {"oft"},
+    "smoothed_gpt2": {"oft"},
+    "hstu": {"prefix"},
+    "gated_transformer": {"prefix"},
+}
 PAIRS = [(b, a, False) for b in BACKBONES for a in ADAPTERS if a == "none" or a not in WITHOUT.get(b, ())]
 PAIRS += [(b, "none", True) for b in BACKBONES]
 

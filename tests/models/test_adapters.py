@@ -17,6 +17,7 @@ from seqrec.errors import AdapterError, RecipeError
 from seqrec.models import (
     AdaLoraSettings,
     ConfiguredBackboneSettings,
+    HstuSettings,
     LoraSettings,
     MicroBatch,
     Pairs,
@@ -36,7 +37,10 @@ from seqrec.models.adapters import (
     Ia3Settings,
     LayerNormSettings,
     OftSettings,
-    can_merge,
+    PrefixSettings,
+    PromptSettings,
+    why_not_merged,
+    without_adapter,
 )
 from seqrec.models.adapters.bottleneck import BottleneckLayer
 
@@ -178,7 +182,7 @@ def test_lora_starts_as_the_backbone_alone(build: Build) -> None:
         (b, a)
         for b in ("gpt2", "bert", "llama")
         for a in ADAPTERS
-        if a not in {"none", "bottleneck", *WITHOUT.get(b, ())}
+        if a not in {"none", "bottleneck", "prefix", "prompt", *WITHOUT.get(b, ())}
     ],
 )
 def test_merged_backbone_computes_the_same(backbone: str, adapter: str, build: Build, pairs_of: PairsOf) -> None:
@@ -287,9 +291,58 @@ def test_bottlenecks_stand_behind_attention_and_feed_forward(kind: str, behind: 
         up.weight.copy_(torch.tensor([[1.0, 0], [0, 2], [0, 0], [0, 0]]))
         hidden = torch.nn.functional.gelu(base @ down.weight.T + down.bias)
         torch.testing.assert_close(layer(inputs)[:, :2], base[:, :2] + hidden * torch.tensor([1.0, 2]))
-    assert not can_merge(model)
+    assert "no linear map" in (why_not_merged(model) or "")
 
 
 def test_bottlenecks_ask_for_names_where_none_is_known() -> None:
     with pytest.raises(AdapterError, match=r"(?s)target_modules: the backbone names none.*name those layers"):
         attach(torch.nn.Sequential(torch.nn.Linear(2, 2)), BottleneckSettings(kind="bottleneck"), total_steps=10)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["prefix", "prompt"])
+@pytest.mark.parametrize("backbone", ["gpt2", "bert", "llama"])
+def test_virtual_tokens_take_positions_of_their_own(kind: str, backbone: str, build: Build) -> None:
+    model, plain = build(backbone, kind), build(backbone)
+    assert model.backbone.positions == plain.backbone.positions
+    assert model.backbone.config.max_position_embeddings == plain.backbone.config.max_position_embeddings + 3
+    vectors, lengths = torch.ones(1, 12, 16), torch.tensor([12])
+    assert model.backbone(vectors, lengths).shape == (1, 12, 16)
+
+
+@pytest.mark.parametrize("kind", ["prefix", "prompt"])
+def test_virtual_tokens_leave_the_base_as_it_is(kind: str, build: Build, wake: Callable[..., None]) -> None:
+    model = build("bert", kind)
+    before = {name: value.clone() for name, value in without_adapter(model.backbone.model).state_dict().items()}
+    wake(model)
+    after = without_adapter(model.backbone.model).state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert not any("prompt" in name or "base_model" in name for name in after)
+    assert "before a sequence" in (why_not_merged(model.backbone.model) or "")
+
+
+def test_a_prefix_is_what_attention_sees_first() -> None:
+    """By hand: the first position of a causal model attends to the virtual ones and to itself."""
+    model = attach(small(trainable=False, heads=1), PrefixSettings(kind="prefix", tokens=2), total_steps=10).eval()
+    base, attention = model.get_base_model(), model.get_base_model().h[0].attn
+    keys, values = model.prompt_encoder[ADAPTER_NAME].embedding.weight.reshape(2, 2, 4).unbind(1)
+    vectors = torch.randn(1, 1, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = model(inputs_embeds=vectors, use_cache=False).last_hidden_state
+        hidden = vectors[0] + base.wpe.weight[2]  # after two virtual positions
+        query, key, value = attention.c_attn(base.h[0].ln_1(hidden)).split(4, dim=-1)
+        weights = (query @ torch.cat([keys, key]).T / 2).softmax(-1)
+        hidden = hidden + attention.c_proj(weights @ torch.cat([values, value]))
+        hidden = hidden + base.h[0].mlp(base.h[0].ln_2(hidden))
+        torch.testing.assert_close(found[0], base.ln_f(hidden))
+
+
+def test_what_a_prefix_or_prompt_does_not_fit() -> None:
+    prefix = PrefixSettings(kind="prefix")
+    hstu = load_backbone(HstuSettings(kind="hstu", layers=1, width=4, time_bias=8), positions=8)
+    with pytest.raises(AdapterError, match=r"(?s)model\.adapter\.kind: prefix: `seqrec_hstu` takes no keys.*`prompt`"):
+        attach(hstu, prefix, total_steps=10)
+    with pytest.raises(AdapterError, match=r"(?s)model\.adapter\.kind: prompt: the backbone reads timestamps"):
+        attach(hstu, PromptSettings(kind="prompt"), total_steps=10)
+    with pytest.raises(AdapterError, match=r"(?s)activation_checkpointing: .*computed again"):
+        attach(small(activation_checkpointing=True), prefix, total_steps=10)

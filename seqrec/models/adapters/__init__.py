@@ -7,7 +7,14 @@ from seqrec.models.adapters.adalora import (
     orthogonality_penalty,
     rank_pattern,
 )
-from seqrec.models.adapters.attach import ADAPTER_NAME, attach, can_merge
+from seqrec.models.adapters.attach import (
+    ADAPTER_NAME,
+    attach,
+    forget_words,
+    virtual_tokens,
+    why_not_merged,
+    without_adapter,
+)
 from seqrec.models.adapters.settings import (
     AdaLoraSettings,
     AdapterSettings,
@@ -16,6 +23,9 @@ from seqrec.models.adapters.settings import (
     LayerNormSettings,
     LoraSettings,
     OftSettings,
+    PrefixSettings,
+    PromptSettings,
+    VirtualTokenSettings,
 )
 
 __all__ = [
@@ -27,11 +37,17 @@ __all__ = [
     "LayerNormSettings",
     "LoraSettings",
     "OftSettings",
+    "PrefixSettings",
+    "PromptSettings",
+    "VirtualTokenSettings",
     "allocate_ranks",
     "allocator_state",
     "attach",
-    "can_merge",
+    "forget_words",
     "load_allocator_state",
     "orthogonality_penalty",
     "rank_pattern",
+    "virtual_tokens",
+    "why_not_merged",
+    "without_adapter",
 ]

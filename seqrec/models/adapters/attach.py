@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+
 from peft import PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
 from seqrec.errors import AdapterError
 from seqrec.models.adapters.bottleneck import BottleneckModel
-from seqrec.models.adapters.settings import AnyAdapterSettings, LayerNormSettings, linear_layers
+from seqrec.models.adapters.settings import (
+    AnyAdapterSettings,
+    LayerNormSettings,
+    VirtualTokenSettings,
+    linear_layers,
+)
 
 ADAPTER_NAME = "default"
+_VIRTUAL_STD = 0.02  # peft draws virtual tokens with 1, fifty times what item vectors and weights begin with
 
 
 def attach(base: PreTrainedModel, settings: AnyAdapterSettings, *, total_steps: int) -> PeftModel:
@@ -25,7 +33,7 @@ def attach(base: PreTrainedModel, settings: AnyAdapterSettings, *, total_steps: 
             trained twice.
         RecipeError: AdaLoRA with too few steps for its schedule.
     """
-    if not isinstance(settings, LayerNormSettings):
+    if not isinstance(settings, LayerNormSettings | VirtualTokenSettings):
         _check_targets(base, settings.target_modules)
     trainable = {name for name, parameter in base.named_parameters() if parameter.requires_grad}
     if isinstance(settings, LayerNormSettings) and trainable:
@@ -38,12 +46,36 @@ def attach(base: PreTrainedModel, settings: AnyAdapterSettings, *, total_steps: 
     for name, parameter in base.named_parameters():  # peft freezes all; a recipe may train backbone and adapter
         if name.replace(".base_layer", "") in trainable:
             parameter.requires_grad_(True)
+    if virtual_tokens(model):
+        forget_words(model)
+        nn.init.normal_(model.prompt_encoder[ADAPTER_NAME].embedding.weight, std=_VIRTUAL_STD)
     return model
 
 
-def can_merge(model: PeftModel) -> bool:
-    """Whether the adapter can become part of the weights of the layers that it is around."""
-    return not isinstance(model.base_model, BottleneckModel)
+def virtual_tokens(model: nn.Module) -> int:
+    """Positions that an adapter puts before those of a sequence; 0 where it, or there, is none."""
+    config = model.peft_config[ADAPTER_NAME] if isinstance(model, PeftModel) else None
+    return config.num_virtual_tokens if config is not None and config.is_prompt_learning else 0
+
+
+def forget_words(model: PeftModel) -> None:
+    """Drops the second name that peft gives the word embeddings, which a checkpoint would hold twice."""
+    model.word_embeddings = None
+
+
+def without_adapter(model: PeftModel) -> PreTrainedModel:
+    """A copy of the base model as it is under the adapter, with its own layers back in place."""
+    base: PreTrainedModel = copy.deepcopy(model.get_base_model() if virtual_tokens(model) else model)
+    return base if virtual_tokens(model) else base.unload()
+
+
+def why_not_merged(model: PeftModel) -> str | None:
+    """Why the adapter cannot become part of the weights of the backbone's layers; None where it can."""
+    if virtual_tokens(model):
+        return "virtual tokens stand before a sequence, and are no part of any layer's weights"
+    if isinstance(model.base_model, BottleneckModel):
+        return "a bottleneck is no linear map, and so no part of any layer's weights"
+    return None
 
 
 def _check_targets(base: nn.Module, targets: list[str] | str | None) -> None:

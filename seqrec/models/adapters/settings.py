@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Annotated, Literal
 
-from peft import AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, OFTConfig, PeftConfig
+from peft import (
+    AdaLoraConfig,
+    IA3Config,
+    LNTuningConfig,
+    LoraConfig,
+    OFTConfig,
+    PeftConfig,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    TaskType,
+)
 from pydantic import Field, model_validator
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from seqrec.errors import AdapterError, RecipeError
 from seqrec.models.adapters.bottleneck import BottleneckConfig
+from seqrec.models.architectures import Network
 from seqrec.settings import Settings
 
 _LAST_OF_PARTS = (".c_proj", "output.dense", ".o_proj", ".down_proj", ".out_proj")
@@ -204,7 +217,71 @@ class BottleneckSettings(Settings):
         return BottleneckConfig(size=self.size, target_modules=targets)
 
 
-AnyAdapterSettings = LoraSettings | AdaLoraSettings | Ia3Settings | OftSettings | LayerNormSettings | BottleneckSettings
+class PrefixSettings(Settings):
+    """Learned keys and values, which attention of each block sees before those of the sequence.
+
+    Source: Li & Liang 2021, arXiv:2101.00190, without the network that makes them there.
+    """
+
+    kind: Literal["prefix"]
+    tokens: int = Field(default=8, ge=1, description="Virtual positions; they count among the backbone's own.")
+
+    def peft_config(self, base: PreTrainedModel, total_steps: int) -> PeftConfig:
+        """PEFT's config of it; arguments as of `attach`.
+
+        Raises:
+            AdapterError: the backbone takes no keys and values, or computes its blocks twice.
+        """
+        if "cache" not in signature(base.forward).parameters:
+            raise AdapterError(
+                f"`{base.config.model_type}` takes no keys and values from outside",
+                where="model.adapter.kind: prefix",
+                do="take `prompt` or `lora`, or `gpt2`, `bert` or `llama` as `model.backbone`",
+            )
+        if base.is_activation_checkpointing:
+            raise AdapterError(
+                "a block that is computed again in the backward pass would get its keys and values twice",
+                where="model.backbone.activation_checkpointing",
+                do="set it to false, or take another adapter than `prefix`",
+            )
+        return PrefixTuningConfig(task_type=TaskType.FEATURE_EXTRACTION, num_virtual_tokens=self.tokens)
+
+
+class PromptSettings(Settings):
+    """Learned vectors before those of the sequence. Source: Lester et al. 2021, arXiv:2104.08691."""
+
+    kind: Literal["prompt"]
+    tokens: int = Field(default=8, ge=1, description="Virtual positions; they count among the backbone's own.")
+
+    def peft_config(self, base: PreTrainedModel, total_steps: int) -> PeftConfig:
+        """PEFT's config of it; arguments as of `attach`.
+
+        Raises:
+            AdapterError: the backbone reads more of an event than its vector.
+        """
+        if isinstance(base, Network) and base.columns:
+            raise AdapterError(
+                f"the backbone reads {' and '.join(base.columns)} of events, which a virtual position has not",
+                where="model.adapter.kind: prompt",
+                do="take `lora`, or another backbone",
+            )
+        return PromptTuningConfig(
+            task_type=TaskType.FEATURE_EXTRACTION,
+            num_virtual_tokens=self.tokens,
+            num_attention_heads=1,  # no part of a prompt, and peft asks for it where a recurrent backbone has none
+        )
+
+
+VirtualTokenSettings = PrefixSettings | PromptSettings
+AnyAdapterSettings = (
+    LoraSettings
+    | AdaLoraSettings
+    | Ia3Settings
+    | OftSettings
+    | LayerNormSettings
+    | BottleneckSettings
+    | VirtualTokenSettings
+)
 AdapterSettings = Annotated[AnyAdapterSettings, Field(discriminator="kind")]
 
 
