@@ -41,6 +41,7 @@ VERBS = {
         "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
         "--dry-run",
     },
+    "benchmark peft": {"recipe", "overrides", "--out", "--methods", "--parameters", "--lr", "--seed"},
     "evaluate": {
         "trained", "--split", "--devices", "--accelerator", "--store", "--baselines", "--diversify", "--json",
     },
@@ -108,7 +109,11 @@ def test_every_setting_is_described_frozen_and_strict() -> None:
 
 def commands() -> dict[str, Any]:
     group: Any = typer.main.get_command(app)
-    return dict(group.commands)
+    found = {}
+    for verb, command in group.commands.items():
+        below = getattr(command, "commands", {})
+        found |= {f"{verb} {name}": one for name, one in below.items()} if below else {verb: command}
+    return found
 
 
 def test_verbs_and_options_are_the_promised_ones() -> None:
@@ -130,7 +135,8 @@ def test_each_verb_and_option_has_help(verb: str) -> None:
 def test_examples_in_the_help_parse(verb: str) -> None:
     command = commands()[verb]
     _, _, rest = (command.help or "").partition("Example: `seqrec ")
-    name, *arguments = shlex.split(rest.partition("`")[0])
-    assert name == verb
-    with command.make_context(name, arguments) as context:
+    names = verb.split()
+    words = shlex.split(rest.partition("`")[0])
+    assert words[: len(names)] == names
+    with command.make_context(verb, words[len(names) :]) as context:
         assert context.params

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqrec.evaluation.results import MetricValue, PairedDifference
 
@@ -56,6 +56,16 @@ class CurvePoint:
     step: int
     train_loss: float | None = None
     valid: float | None = None
+
+
+class TradeOffPoint(NamedTuple):
+    """One choice: what it costs, and how good it is, with an interval."""
+
+    name: str
+    cost: float
+    value: float
+    low: float
+    high: float
 
 
 def curve_chart(points: Sequence[CurvePoint], valid_metric: str) -> str:
@@ -135,6 +145,46 @@ def difference_chart(rows: Mapping[str, PairedDifference], metric: str) -> str:
         axes.set_title(f"difference in {metric_label(metric)}", loc="left", fontsize=10.5, color=MUTED)
         name = "difference-" + re.sub(r"\W", "-", metric)
         return _svg(figure, name, f"Difference in {metric_label(metric)} of {', '.join(rows)}")
+
+
+def trade_off_chart(points: Sequence[TradeOffPoint], *, cost: str, metric: str, marked: str) -> str:
+    """A metric over a cost on a logarithmic axis; a line joins the points that no other beats at equal or lower cost.
+
+    Args:
+        points: at least one, of positive costs.
+        cost: what the cost is called.
+        metric: what the value is, as ``ndcg@10``.
+        marked: name of the point in colour.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": cost}):
+        figure, axes = _figure(5.6, 4.2)
+        best = pareto_front(points)
+        axes.plot([p.cost for p in best], [p.value for p in best], color=SECOND, linewidth=1.4)
+        for point in points:
+            colour = MODEL if point.name == marked else BASELINE
+            axes.plot([point.cost] * 2, [point.low, point.high], color=colour, linewidth=1)
+            axes.plot([point.cost], [point.value], marker="o", markersize=6, color=colour)
+            axes.annotate(
+                point.name, (point.cost, point.value), (5, 4), textcoords="offset points", fontsize=9, color=colour
+            )
+        axes.set_xscale("log")
+        axes.margins(x=0.12)
+        axes.set_xlabel(cost)
+        axes.grid(axis="y", linewidth=0.8)
+        axes.tick_params(length=0, which="both")
+        axes.set_title(metric_label(metric), loc="left", fontsize=10.5, color=MUTED)
+        return _svg(figure, "over-" + re.sub(r"\W", "-", cost), f"{metric_label(metric)} over {cost}")
+
+
+def pareto_front(points: Sequence[TradeOffPoint]) -> list[TradeOffPoint]:
+    """Those that no other beats at equal or lower cost, the cheapest first."""
+    front: list[TradeOffPoint] = []
+    for point in sorted(points, key=lambda p: (p.cost, -p.value)):
+        if not front or point.value > front[-1].value:
+            front.append(point)
+    return front
 
 
 def _bounds(value: MetricValue) -> tuple[float, float]:

@@ -140,12 +140,13 @@ def claims(report: Report) -> dict[str, str]:
     return found
 
 
-def page_template(name: str) -> Template:
-    """A page of this folder; everything that it is given is escaped, and ``figure`` writes numbers."""
+def page_template(name: str, package: str = "seqrec.evaluation") -> Template:
+    """A page of a package's folder; all that it is given is escaped, ``figure`` writes numbers, the style is here."""
     import jinja2
 
+    places = dict.fromkeys([package, "seqrec.evaluation"])
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("seqrec.evaluation", "."),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(place, ".") for place in places]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

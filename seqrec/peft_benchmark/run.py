@@ -1,0 +1,228 @@
+"""The runs of a benchmark: a learning rate for each experiment by validation, then all seeds with it.
+
+OUT/runs/NAME          run folders
+    recipes/NAME.yaml  what each was started with
+    logs/NAME.log      what it printed
+    rows/NAME.json     its figures, once it has been trained
+    locks/             which process is at which experiment
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from seqrec.errors import TrainingError
+from seqrec.peft_benchmark.costs import costs_of, curve_of
+from seqrec.peft_benchmark.experiments import Experiment, make_experiments
+from seqrec.peft_benchmark.language import forgetting
+from seqrec.peft_benchmark.result import BenchmarkResult, ExperimentResult, Protocol, write_result
+from seqrec.recipe import Recipe, Run, compare_runs, dump_recipe, ensure_store, write_text
+from seqrec.store.split import Part
+from seqrec.training import VALIDATION_PREFIX
+
+_PARTS: tuple[Part, ...] = ("validation", "test")
+LR_FACTORS = (1 / 3, 1.0, 3.0)  # around the recipe's, where no learning rates are given
+
+
+def benchmark_peft(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    methods: Sequence[str] | None = None,
+    budgets: Sequence[int] = (),
+    learning_rates: Sequence[float] = (),
+    seeds: Sequence[int] = (1, 2),
+    say: Callable[[str], None] = print,
+) -> BenchmarkResult | None:
+    """Trains and measures methods of fine-tuning on one backbone and one data set.
+
+    Each experiment trains with every learning rate and the first seed, takes the one of the best validation, and trains
+    with it once more for each further seed; all for the recipe's number of epochs. Each training is a process of its
+    own. What has been trained is kept: the same call goes on where it was interrupted, and several at once, on machines
+    that share the folder, divide the experiments among themselves.
+
+    Args:
+        recipe: backbone, data, head, length of training.
+        out: folder of the benchmark.
+        methods, budgets: as for `make_experiments`.
+        learning_rates: to try; empty for the recipe's own, a third of it and three times it.
+        seeds: at least one.
+        say: told of each run.
+    Returns:
+        The result; None while other processes are still at work on some experiments.
+    Raises:
+        TrainingError: no learning rate of an experiment gave a finite loss, or a training ended with another error.
+        Others: as `make_experiments`.
+    """
+    folder = Path(out)
+    rates = tuple(learning_rates) or tuple(float(f"{recipe.optimizer.lr * factor:.3g}") for factor in LR_FACTORS)
+    seeds = tuple(dict.fromkeys(seeds))
+    experiments, left_out = make_experiments(recipe, methods, budgets)
+    ensure_store(recipe)
+    for name in ("runs", "recipes", "logs", "rows", "locks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    progress = _Progress(len(experiments) * (len(rates) + len(seeds) - 1), say)
+    chosen: dict[str, list[Recipe]] = {}
+    waiting = experiments
+    while waiting:
+        taken = []
+        for experiment in waiting:
+            try:
+                with FileLock(folder / "locks" / f"{experiment.name}.lock", timeout=0):
+                    chosen[experiment.name] = _measure(experiment, folder, rates, seeds, progress)
+                    taken.append(experiment)
+            except Timeout:
+                pass  # another process is at work on it, and may be done with it after the others
+        waiting = [experiment for experiment in waiting if experiment not in taken]
+        if not taken:
+            say(f"others are at work on {', '.join(experiment.name for experiment in waiting)}; the last one reports")
+            return None
+    return _collect(recipe, experiments, left_out, chosen, folder, rates, seeds)
+
+
+class _Progress:
+    """Says what was done and how long the rest takes, by what runs have taken so far."""
+
+    def __init__(self, total: int, say: Callable[[str], None]):
+        self._total, self._say = total, say
+        self._done, self._trained, self._since = 0, 0, time.monotonic()
+
+    def tell(self, text: str, *, trained: bool) -> None:
+        self._done += 1
+        self._trained += trained
+        left = ""
+        if self._trained:
+            minutes = (time.monotonic() - self._since) / self._trained * (self._total - self._done) / 60
+            left = f", about {minutes:.0f} min left"
+        self._say(f"[{self._done}/{self._total}{left}] {text}")
+
+
+def _measure(
+    experiment: Experiment, folder: Path, rates: Sequence[float], seeds: Sequence[int], progress: _Progress
+) -> list[Recipe]:
+    """The runs with the chosen learning rate, one a seed, trained and measured."""
+    values = {}
+    for rate in rates:
+        value = _validation(experiment.run(rate, seeds[0]), folder, progress)
+        if value is not None:
+            values[rate] = value
+    if not values:
+        raise TrainingError(
+            f"no learning rate of {', '.join(f'{rate:g}' for rate in rates)} gave a finite loss",
+            where=experiment.name,
+            do="try smaller ones with `--lr`",
+        )
+    best = max(values, key=lambda rate: values[rate])
+    runs = [experiment.run(best, seed) for seed in seeds]
+    for recipe in runs[1:]:
+        if _validation(recipe, folder, progress) is None:
+            raise TrainingError("the loss is not finite", where=recipe.name, do="try smaller learning rates by `--lr`")
+    for recipe in runs:
+        _complete(recipe, folder)
+    return runs
+
+
+def _validation(recipe: Recipe, folder: Path, progress: _Progress) -> float | None:
+    """Best validation metric of a run, which is trained unless it has been; None where its loss was not finite."""
+    file = folder / "rows" / f"{recipe.name}.json"
+    if not file.is_file():
+        begun = time.monotonic()
+        run = _train(recipe, folder)
+        value = None if run is None else _best(run)
+        row = {"validation": value, "seconds": round(time.monotonic() - begun, 1), "lr": recipe.optimizer.lr}
+        write_text(file, json.dumps(row, indent=2) + "\n")
+        progress.tell(_line(recipe, row), trained=True)
+    else:
+        row = json.loads(file.read_text())
+        progress.tell(_line(recipe, row), trained=False)
+    found: float | None = row["validation"]
+    return found
+
+
+def _line(recipe: Recipe, row: dict[str, Any]) -> str:
+    value = "loss not finite" if row["validation"] is None else f"{recipe.selection.metric} {row['validation']:.4f}"
+    return f"{recipe.name}: {value}, {row['seconds']:.0f} s"
+
+
+def _best(run: Run) -> float:
+    assert run.result is not None  # trained
+    return float(run.result["best"][VALIDATION_PREFIX + run.recipe.selection.metric])
+
+
+def _train(recipe: Recipe, folder: Path) -> Run | None:
+    """Trains in a process of its own, whose memory is nobody else's; None where its loss was not finite."""
+    file, log = folder / "recipes" / f"{recipe.name}.yaml", folder / "logs" / f"{recipe.name}.log"
+    write_text(file, dump_recipe(recipe))
+    command = [sys.executable, "-m", "seqrec", "fit", str(file), "--runs", str(folder / "runs")]
+    with log.open("w") as output:
+        process = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if process.returncode == 0:
+        return Run.open(folder / "runs" / recipe.name)
+    said = log.read_text().strip().splitlines()
+    if any(line.startswith("TrainingError") and "the loss is" in line for line in said):
+        return None
+    raise TrainingError("training ended with an error", where=recipe.name, said="\n    ".join(said[-8:]), log=str(log))
+
+
+def _complete(recipe: Recipe, folder: Path) -> None:
+    """Adds to a run's row what it costs and what is left of the backbone's ability."""
+    file = folder / "rows" / f"{recipe.name}.json"
+    row = json.loads(file.read_text())
+    if "costs" in row:
+        return
+    run = Run.open(folder / "runs" / recipe.name)
+    row |= {"costs": costs_of(run), "curve": curve_of(run), "language": forgetting(run)}
+    write_text(file, json.dumps(row, indent=2) + "\n")
+
+
+def _collect(
+    recipe: Recipe,
+    experiments: Sequence[Experiment],
+    left_out: dict[str, str],
+    chosen: dict[str, list[Recipe]],
+    folder: Path,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+) -> BenchmarkResult:
+    rows = {file.stem: json.loads(file.read_text()) for file in sorted((folder / "rows").glob("*.json"))}
+    places = {e.name: [folder / "runs" / run.name for run in chosen[e.name]] for e in experiments}
+
+    def mean_validation(experiment: Experiment) -> float:
+        return mean(float(rows[run.name]["validation"]) for run in chosen[experiment.name])
+
+    ordered = sorted(experiments, key=mean_validation, reverse=True)
+    folders = [place for experiment in ordered for place in places[experiment.name]]
+    accelerator = recipe.trainer.get("accelerator", "auto")
+    validation, test = (compare_runs(folders, part=part, baselines=(), accelerator=accelerator) for part in _PARTS)
+    found = [
+        ExperimentResult.of(
+            experiment,
+            validation=validation.groups[place],
+            test=test.groups[place],
+            rows=[rows[run.name] for run in chosen[experiment.name]],
+            search={rate: rows[experiment.run(rate, seeds[0]).name]["validation"] for rate in rates},
+        )
+        for place, experiment in enumerate(ordered)
+    ]
+    protocol = Protocol(
+        recipe=recipe.name,
+        metric=recipe.selection.metric,
+        epochs=recipe.trainer.get("max_epochs"),
+        seeds=list(seeds),
+        learning_rates=list(rates),
+        users=test.users,
+        seconds=sum(row["seconds"] for row in rows.values()),
+        left_out=left_out,
+    )
+    result = BenchmarkResult(protocol=protocol, experiments=found)
+    write_result(folder / "result.json", result)
+    return result
