@@ -30,6 +30,7 @@ PROCESSES = 2
 COMMON = [
     "model.loss={kind: sampled_softmax, negatives: {uniform: 1024}}",
     "data.split={kind: leave_one_out, validation_users: 4000}",
+    "data.step_tokens=512",  # many small steps, as there are few epochs
     "trainer.log_every_n_steps=10",
 ]
 COLOURS = {"ink": "#171c26", "muted": "#626b7c", "line": "#e2e6ec", "model": "#3257d6", "second": "#b4690e"}

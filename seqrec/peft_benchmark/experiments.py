@@ -52,7 +52,7 @@ def make_experiments(
     Returns:
         The experiments, and for each method that does not fit why.
     Raises:
-        UnsupportedError: a method that is not known, or the recipe trains on several processes of its own.
+        UnsupportedError: a method that is not known.
         AdapterError, RecipeError and others: a method that was asked for does not fit.
     """
     if unknown := [name for name in methods or () if name not in METHODS]:
