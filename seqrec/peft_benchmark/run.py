@@ -25,7 +25,7 @@ from seqrec.peft_benchmark.costs import costs_of, curve_of
 from seqrec.peft_benchmark.experiments import Experiment, make_experiments
 from seqrec.peft_benchmark.language import forgetting
 from seqrec.peft_benchmark.result import BenchmarkResult, ExperimentResult, Protocol, write_result
-from seqrec.recipe import Recipe, Run, compare_runs, dump_recipe, ensure_store, write_text
+from seqrec.recipe import Recipe, Run, compare_runs, dump_recipe, ensure_store, evaluate_run, write_text
 from seqrec.store.split import Part
 from seqrec.training import VALIDATION_PREFIX
 
@@ -174,12 +174,14 @@ def _train(recipe: Recipe, folder: Path) -> Run | None:
 
 
 def _complete(recipe: Recipe, folder: Path) -> None:
-    """Adds to a run's row what it costs and what is left of the backbone's ability."""
+    """Evaluates a run, and adds to its row what it costs and what is left of the backbone's ability."""
     file = folder / "rows" / f"{recipe.name}.json"
     row = json.loads(file.read_text())
     if "costs" in row:
         return
     run = Run.open(folder / "runs" / recipe.name)
+    for part in _PARTS:
+        evaluate_run(run, part, baselines=(), accelerator=recipe.trainer.get("accelerator", "auto"))
     row |= {"costs": costs_of(run), "curve": curve_of(run), "language": forgetting(run)}
     write_text(file, json.dumps(row, indent=2) + "\n")
 
@@ -201,8 +203,7 @@ def _collect(
 
     ordered = sorted(experiments, key=mean_validation, reverse=True)
     folders = [place for experiment in ordered for place in places[experiment.name]]
-    accelerator = recipe.trainer.get("accelerator", "auto")
-    validation, test = (compare_runs(folders, part=part, baselines=(), accelerator=accelerator) for part in _PARTS)
+    validation, test = (compare_runs(folders, part=part) for part in _PARTS)  # of what has been evaluated
     found = [
         ExperimentResult.of(
             experiment,

@@ -48,19 +48,14 @@ def evaluate_run(
 
 
 def compare_runs(
-    folders: Sequence[str | Path],
-    *,
-    part: Part = "test",
-    baselines: Sequence[BaselineName] = DEFAULT_BASELINES,
-    accelerator: str = "auto",
-    progress: bool = False,
+    folders: Sequence[str | Path], *, part: Part = "test", accelerator: str = "auto", progress: bool = False
 ) -> Comparison:
     """Compares runs on the same users; evaluates those that are not yet evaluated, on one process.
 
     Args:
         folders: runs/NAME each, at least one; the first one's group is what others are compared with.
         part: which targets.
-        baselines, accelerator, progress: of the evaluations that are made.
+        accelerator, progress: of the evaluations that are made.
     Raises:
         RunError: a folder is no run, comes twice or is not trained to its end; or stores or protocols differ.
     """
@@ -70,7 +65,7 @@ def compare_runs(
     for run in runs:
         ranks = _saved(run, part)
         if ranks is None:
-            evaluate_run(run, part, baselines=baselines, accelerator=accelerator, progress=progress)
+            evaluate_run(run, part, accelerator=accelerator, progress=progress)
             ranks = read_user_ranks(run.user_ranks_file(part))
         found.append(ranks)
     groups: list[list[int]] = []  # places of runs
