@@ -13,6 +13,7 @@ _NEEDLESS_WARNINGS = (
     r".isinstance\(treespec, LeafSpec\). is deprecated",  # Lightning's use of torch
     r".is_gradient_checkpointing. is deprecated",  # peft's use of transformers, as the next
     r".past_key_values. is deprecated",
+    r"Unsupported layer type '.*Norm'",  # normalisations are what peft's own layer for them is for
     r"predict returned None",  # results go to files
     r"The `srun` command is available on your system but is not used",  # a laptop of the cluster, or its login node
     r"Checkpoint directory .* exists and is not empty",  # a run that is continued
