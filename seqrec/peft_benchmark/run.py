@@ -61,15 +61,17 @@ def benchmark_peft(
         The result; None while other processes are still at work on some experiments.
     Raises:
         TrainingError: no learning rate of an experiment gave a finite loss, or a training ended with another error.
+        RunError: the folder holds runs of another recipe.
         Others: as `make_experiments`.
     """
     folder = Path(out)
     rates = tuple(learning_rates) or tuple(float(f"{recipe.optimizer.lr * factor:.3g}") for factor in LR_FACTORS)
     seeds = tuple(dict.fromkeys(seeds))
     experiments, left_out = make_experiments(recipe, methods, budgets)
-    ensure_store(recipe)
     for name in ("runs", "recipes", "logs", "rows", "locks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "locks" / "store.lock"):
+        ensure_store(recipe)
     progress = _Progress(len(experiments) * (len(rates) + len(seeds) - 1), say)
     chosen: dict[str, list[Recipe]] = {}
     waiting = experiments
@@ -142,6 +144,7 @@ def _validation(recipe: Recipe, folder: Path, progress: _Progress) -> float | No
         write_text(file, json.dumps(row, indent=2) + "\n")
         progress.tell(_line(recipe, row), trained=True)
     else:
+        Run(folder / "runs" / recipe.name).claim(recipe)
         row = json.loads(file.read_text())
         progress.tell(_line(recipe, row), trained=False)
     found: float | None = row["validation"]

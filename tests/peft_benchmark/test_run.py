@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from seqrec.errors import AdapterError, UnsupportedError
+from seqrec.errors import AdapterError, RunError, UnsupportedError
 from seqrec.peft_benchmark import BenchmarkResult, benchmark_peft, make_experiments, read_result
 from seqrec.recipe import Recipe, parse_recipe
 
@@ -99,6 +99,12 @@ def test_what_another_process_is_at_work_on_is_left_to_it(
         options: dict[str, Any] = {"methods": METHODS, "learning_rates": RATES, "seeds": (1, 2)}
         assert benchmark_peft(recipe, folder, say=told.append, **options) is None
     assert told[-1] == "others are at work on lora; the last one reports"
+
+
+def test_a_folder_of_another_recipe_is_refused(recipe: Recipe, result: BenchmarkResult, folder: Path) -> None:
+    longer = recipe.model_copy(update={"trainer": recipe.trainer | {"max_epochs": 2}})
+    with pytest.raises(RunError, match=r"(?s)run of another recipe.*max_epochs: 1 → 2"):
+        benchmark_peft(longer, folder, methods=METHODS, learning_rates=RATES, seeds=(1, 2), say=lambda _: None)
 
 
 def test_a_learning_rate_without_a_finite_loss_loses(recipe: Recipe, folder: Path, tmp_path: Path) -> None:

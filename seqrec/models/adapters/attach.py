@@ -65,8 +65,10 @@ def forget_words(model: PeftModel) -> None:
 
 def without_adapter(model: PeftModel) -> PreTrainedModel:
     """A copy of the base model as it is under the adapter, with its own layers back in place."""
-    base: PreTrainedModel = copy.deepcopy(model.get_base_model() if virtual_tokens(model) else model)
-    return base if virtual_tokens(model) else base.unload()
+    if virtual_tokens(model):  # they are around the model, and not in it
+        return copy.deepcopy(model.get_base_model())
+    base: PreTrainedModel = copy.deepcopy(model).unload()
+    return base
 
 
 def why_not_merged(model: PeftModel) -> str | None:
