@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from seqrec.evaluation import CurvePoint
 from seqrec.export.weights import save_adapter
 from seqrec.models import SequenceModel, merged
 from seqrec.models.adapters import why_not_merged
-from seqrec.recipe import Run, training_curve
+from seqrec.recipe import Run, logged_rows, training_curve
 
 _ANSWERS = 15  # timed; the first few are not counted
 _WARM_UP = 3
@@ -55,12 +54,10 @@ def _logged(run: Run) -> tuple[list[float], list[float]]:
     """The epochs' events a second, as their last steps have it, and the peaks of memory."""
     by_epoch: dict[int, float] = {}
     memory = []
-    for file in sorted(run.folder.glob("csv/version_*/metrics.csv")):
-        with file.open(newline="") as lines:
-            for row in csv.DictReader(lines):
-                if text := row.get("tokens/s"):
-                    by_epoch[int(row["epoch"])] = float(text)
-                    memory.append(float(row["peak_memory_gib"]))
+    for row in logged_rows(run.folder):
+        if text := row.get("tokens/s"):
+            by_epoch[int(row["epoch"])] = float(text)
+            memory.append(float(row["peak_memory_gib"]))
     return list(by_epoch.values()), memory
 
 

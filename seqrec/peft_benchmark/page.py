@@ -7,7 +7,7 @@ from pathlib import Path
 from seqrec.evaluation.charts import TradeOffPoint, metric_label, trade_off_chart
 from seqrec.evaluation.report import page_template
 from seqrec.peft_benchmark.result import BenchmarkResult, ExperimentResult
-from seqrec.peft_benchmark.table import columns, stability
+from seqrec.peft_benchmark.table import cells, headings, stability
 
 
 def write_page(path: Path, result: BenchmarkResult) -> Path:
@@ -29,8 +29,8 @@ def render_page(result: BenchmarkResult) -> str:
     return page_template("peft_benchmark.html.j2", "seqrec.peft_benchmark").render(
         result=result,
         metric=metric_label(metric),
-        headings=columns(result),
-        rows={experiment.name: columns(result, experiment) for experiment in result.experiments},
+        headings=headings(result),
+        rows={experiment.name: cells(result, experiment) for experiment in result.experiments},
         stability=stability(result),
         charts=[
             trade_off_chart(

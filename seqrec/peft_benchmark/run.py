@@ -199,13 +199,12 @@ def _collect(
     seeds: Sequence[int],
 ) -> BenchmarkResult:
     rows = {file.stem: json.loads(file.read_text()) for file in sorted((folder / "rows").glob("*.json"))}
-    places = {e.name: [folder / "runs" / run.name for run in chosen[e.name]] for e in experiments}
 
     def mean_validation(experiment: Experiment) -> float:
         return mean(float(rows[run.name]["validation"]) for run in chosen[experiment.name])
 
     ordered = sorted(experiments, key=mean_validation, reverse=True)
-    folders = [place for experiment in ordered for place in places[experiment.name]]
+    folders = [folder / "runs" / run.name for experiment in ordered for run in chosen[experiment.name]]
     validation, test = (compare_runs(folders, part=part) for part in _PARTS)  # of what has been evaluated
     found = [
         ExperimentResult.of(

@@ -18,23 +18,26 @@ def benchmark_table(result: BenchmarkResult) -> RenderableType:
         caption_justify="left",
     )
     table.add_column("method")
-    for name in columns(result):
+    for name in headings(result):
         table.add_column(name, justify="right", no_wrap=True)
     for experiment in result.experiments:
-        table.add_row(experiment.name, *columns(result, experiment))
+        table.add_row(experiment.name, *cells(result, experiment))
     lines = [result.advice, stability(result)]
     lines += [f"left out: {name}, {reason}" for name, reason in protocol.left_out.items()]
     return Together(table, *map(Text, lines))
 
 
-def columns(result: BenchmarkResult, experiment: ExperimentResult | None = None) -> list[str]:
-    """The cells of an experiment's row, as text; without one their headings."""
+def headings(result: BenchmarkResult) -> list[str]:
+    """Of the columns of `cells`."""
     metric = result.protocol.metric
-    if experiment is None:
-        return [
-            "size", "parameters", "KiB", "lr", f"validation {metric}", f"test {metric}", "behind on test", "minutes",
-            f"s to {result.quality:.4f}", "events/s", "GiB", "ms, 64 users", "merged", "language",
-        ]  # fmt: skip
+    return [
+        "size", "parameters", "KiB", "lr", f"validation {metric}", f"test {metric}", "behind on test", "minutes",
+        f"s to {result.quality:.4f}", "events/s", "GiB", "ms, 64 users", "merged", "language",
+    ]  # fmt: skip
+
+
+def cells(result: BenchmarkResult, experiment: ExperimentResult) -> list[str]:
+    """An experiment's row, as text."""
     reached, behind, answers = experiment.seconds_to(result.quality), experiment.test_behind, experiment.answer_ms
     return [
         str(experiment.size) if experiment.size > 1 else "",

@@ -11,7 +11,7 @@ from seqrec.recipe.build import (
 )
 from seqrec.recipe.compare import compare_runs, evaluate_run
 from seqrec.recipe.consolidate import consolidate
-from seqrec.recipe.curve import training_curve
+from seqrec.recipe.curve import logged_rows, training_curve
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, with_seed
 from seqrec.recipe.processes import is_first_process
 from seqrec.recipe.run import Run, fit, write_text
@@ -42,6 +42,7 @@ __all__ = [
     "is_first_process",
     "item_features",
     "load_recipe",
+    "logged_rows",
     "open_trained",
     "parse_recipe",
     "tokenize",

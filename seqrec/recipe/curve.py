@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from seqrec.evaluation import CurvePoint
@@ -22,14 +23,19 @@ def training_curve(folder: Path, metric: str) -> tuple[CurvePoint, ...]:
     """
     loss: dict[int, float] = {}
     valid: dict[int, float] = {}
-    files = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda file: int(file.parent.name.rpartition("_")[2]))
-    for file in files:
-        with file.open(newline="") as lines:
-            for row in csv.DictReader(lines):
-                step = int(row["step"])
-                if text := row.get("train_loss"):
-                    loss[step] = float(text)
-                if text := row.get(VALIDATION_PREFIX + metric):
-                    valid[step] = float(text)
+    for row in logged_rows(folder):
+        step = int(row["step"])
+        if text := row.get("train_loss"):
+            loss[step] = float(text)
+        if text := row.get(VALIDATION_PREFIX + metric):
+            valid[step] = float(text)
     steps = sorted(loss.keys() | valid.keys())
     return tuple(CurvePoint(step, train_loss=loss.get(step), valid=valid.get(step)) for step in steps)
+
+
+def logged_rows(folder: Path) -> Iterator[dict[str, str]]:
+    """What the CSV logger of a run wrote, line by line over all its starts; none where the run has no such logger."""
+    files = folder.glob("csv/version_*/metrics.csv")
+    for file in sorted(files, key=lambda file: int(file.parent.name.rpartition("_")[2])):
+        with file.open(newline="") as lines:
+            yield from csv.DictReader(lines)
