@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from seqrec.evaluation import Comparison
-    from seqrec.export import History
+    from seqrec.export import Form, FormReport, History
     from seqrec.logs import LogSettings
     from seqrec.serving import Recommendation
     from seqrec.store import SequenceStore
@@ -78,6 +78,20 @@ def show_comparison(comparison: Comparison, json_file: Path | None = None, html:
         write_text(json_file, json.dumps(comparison.to_dict(), indent=2) + "\n")
     if html:
         say(f"open {write_comparison(html, comparison)}")
+
+
+def show_forms(reports: Mapping[Form, FormReport]) -> None:
+    """Forms of a bundle beside the live model: its figures stand behind the strokes."""
+    from rich.table import Column, Table
+
+    figures = ("MB", "scores differ", "same 10 best", "NDCG@10", "ms of 1, of 64")
+    table = Table("form", *(Column(name, justify="right") for name in figures))
+    for form, found in reports.items():
+        apart = "" if found.max_difference is None else f"{found.max_difference:.1e}"
+        pairs = (f"{found.milliseconds[size]:.2f} / {live:.2f}" for size, live in found.live_milliseconds.items())
+        ndcg = "" if found.ndcg_10 is None else f"{found.ndcg_10:.4f} / {found.live_ndcg_10:.4f}"
+        table.add_row(form, f"{found.size_bytes / 1e6:.1f}", apart, f"{found.same_top_10:.1%}", ndcg, ", ".join(pairs))
+    show(table)
 
 
 def show_slates(names: Sequence[str | None], slates: Sequence[Sequence[Recommendation]]) -> None:

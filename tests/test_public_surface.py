@@ -51,7 +51,7 @@ VERBS = {
         "--out", "--devices", "--accelerator", "--fresh", "--diversify",
     },
     "consolidate": {"run", "--checkpoint", "--out"},
-    "export": {"run", "--out", "--merge"},
+    "export": {"run", "--out", "--merge", "--forms"},
     "demo": {"--out"},
     "schema": set(),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from seqrec.terminal import (
     say,
     show,
     show_comparison,
+    show_forms,
     show_slates,
 )
 
@@ -173,15 +174,26 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
     merge: Annotated[bool, typer.Option("--merge", help="Merge the adapter into its backbone.")] = False,
+    forms: Annotated[
+        str,
+        typer.Option(
+            help="Also for other runtimes, comma-separated: `onnx`, a graph for onnxruntime; `int8`, the same with "
+            "weights in 8 bits; `index`, item vectors for approximate search by faiss."
+        ),
+    ] = "",
 ) -> None:
     """Export a run for serving, and check in a fresh process that it scores the same.
 
-    Example: `seqrec export runs/demo --out bundles/demo`
+    Example: `seqrec export runs/demo --out bundles/demo --forms onnx,index`
     """
+    from seqrec.export import parse_forms, read_manifest
     from seqrec.recipe import Run, export_run
 
     quiet_packages()
-    say(f"{export_run(Run.open(run), out, merge=merge)}: scores equal in a fresh process")
+    path = export_run(Run.open(run), out, merge=merge, forms=parse_forms(forms))
+    say(f"{path}: scores equal in a fresh process")
+    if reports := read_manifest(path).forms:
+        show_forms(reports)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from seqrec.errors import BundleError
+from seqrec.export.forms import Form, FormReport
 from seqrec.models import ModelSettings
 from seqrec.settings import Settings
 from seqrec.users import UserValues
@@ -57,6 +58,7 @@ class BundleManifest(Settings):
     )
     max_length: int = Field(ge=2, description="Positions that an input takes.")
     seen: Literal["filter", "allow"] = Field(description="Whether items of a history may be recommended again.")
+    forms: dict[Form, FormReport] = Field(default={}, description="Forms for other runtimes, as they were verified.")
     metrics: dict[str, Any] | None = Field(description="What `seqrec evaluate` gave, or null where it was not run.")
     versions: dict[str, str] = Field(description="Versions of python and of the packages that wrote the bundle.")
     files: dict[str, BundleFile] = Field(description="Every other file of the bundle, by its path inside it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from seqrec.errors import BundleError
 from seqrec.export.card import model_card
+from seqrec.export.forms import Form, FormReport, ask, check_forms, write_forms
 from seqrec.export.histories import Encoder, History
 from seqrec.export.manifest import (
     ADAPTER_FOLDER,
@@ -34,6 +36,7 @@ from seqrec.models import (
     ModelSettings,
     PretrainedBackboneSettings,
     RankingModel,
+    SequenceModel,
     fingerprint,
     is_quantized,
     merged,
@@ -57,6 +60,8 @@ def export_bundle(
     actions: Sequence[str] = (),
     metrics: Mapping[str, Any] | None = None,
     merge: bool = False,
+    forms: Sequence[Form] = (),
+    held_out: Sequence[tuple[Tensor, Tensor, Tensor]] = (),
 ) -> Path:
     """Writes a bundle, and sees that a fresh process gets the live model's scores from it.
 
@@ -77,11 +82,15 @@ def export_bundle(
         actions: names of the store's action types, in the order of their codes.
         metrics: what `seqrec evaluate` gives as JSON; None where it was not run.
         merge: merge the adapter into the backbone, which the bundle then carries whole.
+        forms: for other runtimes, to be written beside; each is opened by a process that has its library only.
+        held_out: by which the quality of forms is told: items int64 (B, L), lengths int64 (B,), next items int64 (B,)
+            of users.
     Returns:
         The bundle's folder.
     Raises:
         BundleError: the destination exists, arguments do not fit together, or the export does not give the model's
             scores to 1e-5; nothing is left at the destination.
+        MissingExtraError: a form needs a package that is not installed.
         UnknownIdError: a sample history has an id that is not among ``item_ids``, or an action not among ``actions``.
         UnsupportedError: a sample history lacks what the model reads of events.
     """
@@ -89,6 +98,7 @@ def export_bundle(
     _refuse_existing(destination)
     histories = [one if isinstance(one, History) else History(one) for one in sample_histories]
     _check(model, settings, item_ids, popular, histories, merge)
+    check_forms(model, forms)
     model, settings = with_table(model, settings)  # so that a bundle needs no catalogue or files beside it
     encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns, model.user_values)
     expected = history_scores(model, encode(histories), max_length=max_length)
@@ -98,6 +108,7 @@ def export_bundle(
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
         samples = make_samples(histories, expected, item_ids)
         (folder / SAMPLES_FILE).write_text(samples.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        reports = _write_forms(folder, model, forms, held_out, most=model.max_history(max_length))
         manifest = BundleManifest(
             kind=kind,
             base=base,
@@ -107,6 +118,7 @@ def export_bundle(
             users=model.user_values,
             max_length=max_length,
             seen=seen,
+            forms=reports,
             metrics=None if metrics is None else dict(metrics),
             versions=package_versions(),
             files={},
@@ -139,6 +151,21 @@ def _write_weights(
     plain: Literal["frozen", "full"] = "frozen" if restorable else "full"
     kind: Literal["full", "frozen", "adapter", "merged"] = "merged" if merge else "adapter" if adapter else plain
     return kind, BaseModelReference(source=source, included=not restorable, fingerprint=digest)
+
+
+def _write_forms(
+    folder: Path,
+    model: RankingModel,
+    forms: Sequence[Form],
+    held_out: Sequence[tuple[Tensor, Tensor, Tensor]],
+    *,
+    most: int,
+) -> dict[Form, FormReport]:
+    if not forms:
+        return {}
+    assert isinstance(model, SequenceModel)  # checked
+    on_cpu = model if model.device.type == "cpu" else copy.deepcopy(model).cpu()
+    return write_forms(folder, on_cpu, forms, ask(model.n_items, most, held_out), most=most)
 
 
 def _describe(folder: Path, manifest: BundleManifest, model: RankingModel, *, name: str, example: History) -> None:

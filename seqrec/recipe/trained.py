@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import Tensor
 
 from seqrec.errors import BundleError, RunError, UnsupportedError
 from seqrec.evaluation import categories
-from seqrec.export import Bundle, History, export_bundle, load_bundle
+from seqrec.export import Bundle, Form, History, export_bundle, load_bundle
 from seqrec.models import RankingModel, SequenceModel
 from seqrec.ranking import Diversifier, Diversity, VectorSimilarity
 from seqrec.recipe.build import build_data
@@ -25,6 +26,7 @@ from seqrec.store import SequenceStore
 from seqrec.stream import SequenceDataModule
 
 SAMPLE_USERS = 8
+HELD_OUT_USERS = 1000
 
 
 class Trained:
@@ -134,12 +136,18 @@ def open_trained(path: str | Path, *, store: str | Path | None = None) -> Traine
     return Trained(bundle, recipe, store=store)
 
 
-def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
+def export_run(run: Run, out: str | Path, *, merge: bool = False, forms: Sequence[Form] = ()) -> Path:
     """Exports a run's best checkpoint as a bundle, verified in a fresh process.
 
+    Args:
+        run: with a checkpoint.
+        out: the bundle's folder.
+        merge: merge the adapter into the backbone.
+        forms: for other runtimes, whose quality validation users tell.
     Raises:
         RunError: no checkpoint yet.
         BundleError: the bundle does not reproduce the scores, or ``out`` exists.
+        MissingExtraError: a form needs a package that is not installed.
     """
     store = run.data.store
     if not store.units:
@@ -159,7 +167,21 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False) -> Path:
         sample_histories=[_of_nobody(_history(store, row, run.model), run.model, n) for n, row in enumerate(rows)],
         actions=store.manifest.actions,
         merge=merge,
+        forms=forms,
+        held_out=_held_out(run.data) if forms else (),
     )
+
+
+def _held_out(data: SequenceDataModule) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Validation users, about a thousand of all lengths: items, lengths, next items."""
+    stream = data.evaluation("validation")
+    step = max(1, stream.counts.users // HELD_OUT_USERS)
+    batches = ((batch, len(batch.rows)) for batch in stream.loader(0, 1))
+    return [
+        (batch.items[:n:step], batch.lengths[:n:step], batch.targets[::step])
+        for batch, n in batches
+        if batch.targets is not None
+    ]
 
 
 def _columns_of(model: RankingModel) -> list[str]:

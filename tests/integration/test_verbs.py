@@ -51,8 +51,12 @@ def test_evaluate_export_and_the_same_from_the_bundle(workplace: Path) -> None:
     result = json.loads((workplace / "run.json").read_text())
     assert set(result) == {"protocol", "counts", "model", "baselines", "intervals", "slices"}
     assert set(result["baselines"]) == {"popular", "popular_recent", "item_knn"}
-    exported = seqrec("export", "runs/tiny", "--out", "bundle", cwd=workplace)
+    exported = seqrec("export", "runs/tiny", "--out", "bundle", "--forms", "onnx,index", cwd=workplace)
     assert "scores equal in a fresh process" in exported.stderr
+    forms = json.loads((workplace / "bundle/bundle.json").read_text())["forms"]
+    assert list(forms) == ["onnx", "index"]
+    assert all(form["users"] == result["counts"]["users_evaluated"] for form in forms.values())
+    assert "same 10 best" in exported.stdout
     seqrec("evaluate", "bundle", "--json", "bundle.json", cwd=workplace)
     assert json.loads((workplace / "bundle.json").read_text()) == result
     assert "ndcg@10" in (workplace / "bundle/README.md").read_text()  # the card shows what was measured
