@@ -101,11 +101,13 @@ class DotScorer:
     def __call__(self, start: int, stop: int) -> Tensor:
         """Float32 (stop - start, B), as `Scorer` says."""
         first, last = start // TILE * TILE, min(-(-stop // TILE) * TILE, self.n_items)
-        scores = self.user_vectors.new_empty(last - first, self.n_users)
-        for at in range(first, last, TILE):
-            tile = slice(at, min(at + TILE, last))
-            # into its place: putting tiles together would cost as much as a tenth of the products
-            torch.mm(self.item_vectors[tile], self.user_vectors.T, out=scores[tile.start - first : tile.stop - first])
+        users = self.user_vectors.to(self.item_vectors.dtype)
+        scores = users.new_empty(last - first, self.n_users)
+        with torch.autocast(users.device.type, enabled=False):  # rounded to 8 bits, near scores would tie
+            for at in range(first, last, TILE):
+                tile = slice(at, min(at + TILE, last))
+                # into its place: putting tiles together would cost as much as a tenth of the products
+                torch.mm(self.item_vectors[tile], users.T, out=scores[tile.start - first : tile.stop - first])
         if self.bias is not None:
             scores += self.bias[first:last, None]
         return scores[start - first : stop - first].float()

@@ -246,3 +246,14 @@ def test_scores_rank_alike_where_float64_is_the_default():
         torch.set_default_dtype(torch.float32)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_autocast_does_not_round_scores() -> None:
+    random = torch.Generator().manual_seed(0)
+    users, items = torch.randn(3, 8, generator=random), torch.randn(50, 8, generator=random)
+    expected = DotScorer(users, items)(0, 50)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(DotScorer(users, items)(0, 50), expected)
+        rounded = DotScorer(users.bfloat16(), items)(0, 50)  # as a backbone gives them there
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, DotScorer(users.bfloat16().float(), items)(0, 50))
