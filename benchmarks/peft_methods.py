@@ -2,9 +2,10 @@
 
     SEQREC_DATA=… python benchmarks/peft_methods.py minilm
 
-Runs `seqrec benchmark peft` on two processes of one thread, which share the work, and goes on where it was stopped.
-MiniLM trains for one epoch on all users, SmolLM2 for two on the first 4,000, since two cores allow no more: the figures
-tell methods apart at that budget, and nothing about how good either can become. Writes
+Runs `seqrec benchmark peft` on processes of one thread, which share the work, and goes on where it was stopped. MiniLM
+trains for one epoch on all users, SmolLM2 for two on the first 4,000, since two cores allow no more: the figures tell
+methods apart at that budget, and nothing about how good either can become. The item table, which begins at random and
+is the same for all, has a learning rate of its own, so that the search is about what methods differ in. Writes
 benchmarks/results/peft-MODEL.json and the plot docs/peft-MODEL.svg.
 """
 
@@ -26,11 +27,11 @@ from seqrec.peft_benchmark import BenchmarkResult, read_result
 
 DOCS = Path(__file__).parent.parent / "docs"
 METHODS = "full,head_only,lora,dora,adalora,ia3,layer_norm,bottleneck,prefix"
-PROCESSES = 2
 COMMON = [
     "model.loss={kind: sampled_softmax, negatives: {uniform: 1024}}",
     "data.split={kind: leave_one_out, validation_users: 4000}",
     "data.step_tokens=512",  # many small steps, as there are few epochs
+    "optimizer.table_lr=1e-2",
     "trainer.log_every_n_steps=10",
 ]
 COLOURS = {"ink": "#171c26", "muted": "#626b7c", "line": "#e2e6ec", "model": "#3257d6", "second": "#b4690e"}
@@ -40,7 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=["minilm", "smollm2"])
     parser.add_argument("--methods", default=METHODS)
-    parser.add_argument("--lr", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
+    parser.add_argument("--lr", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2])
+    parser.add_argument("--processes", type=int, default=2, help="at once, of one thread each")
     parser.add_argument("--folder", type=Path, default=Path("peft-methods"), help="for store, models and runs")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
@@ -48,10 +50,10 @@ def main() -> None:
     recipe, changes = minilm(folder) if arguments.model == "minilm" else smollm2(folder)
     out = folder / arguments.model
     options = ["--methods", arguments.methods, *(word for lr in arguments.lr for word in ("--lr", str(lr)))]
-    share([str(recipe), *COMMON, *changes, *options, "--out", str(out)])
+    share([str(recipe), *COMMON, *changes, *options, "--out", str(out)], arguments.processes)
     result = read_result(out)
     draw(result, DOCS / f"peft-{arguments.model}.svg")
-    print(write_result(f"peft-{arguments.model}", figures(result, [*COMMON, *changes])))
+    print(write_result(f"peft-{arguments.model}", figures(result, [*COMMON, *changes], arguments.processes)))
 
 
 def minilm(folder: Path) -> tuple[Path, list[str]]:
@@ -74,17 +76,17 @@ def smollm2(folder: Path) -> tuple[Path, list[str]]:
     return RECIPES / "amazon-beauty-smollm2-lora.yaml", changes
 
 
-def share(arguments: list[str]) -> None:
+def share(arguments: list[str], count: int) -> None:
     """The same command several times at once; each process takes experiments that no other is at."""
     command = [sys.executable, "-m", "seqrec", "benchmark", "peft", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen(command, env=environment) for _ in range(PROCESSES)]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
     ended = [process.wait() for process in processes]
     if any(ended):
         raise SystemExit("a process ended with an error, see above")
 
 
-def figures(result: BenchmarkResult, settings: list[str]) -> dict[str, Any]:
+def figures(result: BenchmarkResult, settings: list[str], processes: int) -> dict[str, Any]:
     """What the table is made of."""
     rows = [
         experiment.model_dump(mode="json", exclude={"curves"})
@@ -98,7 +100,7 @@ def figures(result: BenchmarkResult, settings: list[str]) -> dict[str, Any]:
         "agreement_of_seeds": result.agreement_of_seeds,
         "quality": result.quality,
         "settings": settings,
-        "processes": PROCESSES,
+        "processes": processes,
     }
 
 

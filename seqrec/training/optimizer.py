@@ -27,6 +27,12 @@ class OptimizerSettings(Settings):
         "weights is what is validated and what checkpoints hold.",
     )
     lr: float = Field(1e-3, gt=0, description="Highest learning rate.")
+    table_lr: float | None = Field(
+        None,
+        gt=0,
+        description="Highest learning rate of the item table, which often begins at random beside a pretrained "
+        "backbone; null: the same as of the others.",
+    )
     betas: tuple[float, float] = Field(
         (0.9, 0.98),
         description="Decay of Adam's two averages; the first of `schedule_free_adamw` is where between its running "
@@ -88,12 +94,13 @@ def build_optimizer(
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained}]
-    if settings.table_weight_decay is not None:
+    of_table = {"lr": settings.table_lr, "weight_decay": settings.table_weight_decay}
+    own = {name: value for name, value in of_table.items() if value is not None}
+    if own:
         groups = [
             {"params": [parameter for parameter in trained if parameter is not table]},
-            {"params": [parameter for parameter in trained if parameter is table]},
+            {"params": [parameter for parameter in trained if parameter is table], **own},
         ]
-        groups[1]["weight_decay"] = settings.table_weight_decay
     # on CPUs one pass over what is in memory; fp16's scaler on GPUs does not clip before a fused step, and shards of
     # fsdp2 may lie beside whole parameters, which one fused call does not take together
     fused = all(parameter.device.type == "cpu" and not isinstance(parameter, DTensor) for parameter in trained) or None

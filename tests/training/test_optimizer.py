@@ -78,6 +78,20 @@ def test_the_item_table_can_decay_apart() -> None:
     assert [(group["params"], group["weight_decay"]) for group in groups] == [([other], 0.3), ([table], 0.0)]
 
 
+def test_the_item_table_can_learn_at_a_rate_of_its_own() -> None:
+    table, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    settings = OptimizerSettings(lr=0.1, table_lr=0.4, schedule="linear", warmup_steps=1)
+    optimizer = build_optimizer(settings, [table, other], table=table)
+    schedule = build_schedule(settings, optimizer, total_steps=3)
+    found = []
+    for _ in range(3):
+        found.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    assert found == [pytest.approx(rates) for rates in ([0.0, 0.0], [0.1, 0.4], [0.05, 0.2])]
+    assert [group["params"] for group in optimizer.param_groups] == [[other], [table]]
+
+
 def test_adagrad() -> None:
     settings = OptimizerSettings(kind="adagrad", lr=0.5, weight_decay=0.1)
     optimizer = build_optimizer(settings, [nn.Parameter(torch.ones(2))])
