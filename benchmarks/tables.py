@@ -23,12 +23,14 @@ from sections import (
     exactness,
     faults,
     figures,
+    forms,
     gpu,
     inference,
     loader,
     losses,
     matmul_share,
     outcome,
+    peft_methods,
     plan,
     quality,
     ranking,
@@ -48,7 +50,8 @@ from sections.common import conditions
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SECTIONS = (
-    *(quality, search, baselines, adapters, cold_items, text_histories, slate, outcome, diversity),
+    *(quality, search, baselines, cold_items, text_histories, slate, outcome, diversity),
+    *(peft_methods, adapters, forms),
     *(training, curves, inference, decoding),
     *(losses, matmul_share, table_updates, ranking, loader, shards, training_loop, ranks_speed),
     gpu,
@@ -64,7 +67,9 @@ within a section: date, machine and threads of each are given.
 
     SEQREC_DATA=~/data make benchmark                                       # speed and exactness
     SEQREC_DATA=~/data python benchmarks/quality.py recipes/ml-100k.yaml    # how well one recipe recommends
-    SEQREC_DATA=~/data python benchmarks/adapters.py                        # adapters on a pretrained backbone
+    SEQREC_DATA=~/data python benchmarks/peft_methods.py minilm             # methods of fine-tuning on one backbone
+    python benchmarks/adapters.py                                           # adapters from training to other programs
+    python benchmarks/forms.py RUN...                                       # ONNX, 8 bits, index beside the live model
     SEQREC_DATA=~/data python benchmarks/baselines.py RECIPE...             # baselines, tuned on validation
     SEQREC_DATA=~/data python benchmarks/diversity.py RECIPE                # re-ranking for diversity
     SEQREC_DATA=~/data python benchmarks/slate.py                           # lists beside lists

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -16,14 +14,11 @@ from peft import PeftModel
 from torch import nn
 
 from seqrec.evaluation import CurvePoint
+from seqrec.export.forms.questions import BATCHES, milliseconds
 from seqrec.export.weights import save_adapter
 from seqrec.models import SequenceModel, merged
 from seqrec.models.adapters import why_not_merged
 from seqrec.recipe import Run, logged_rows, training_curve
-
-_ANSWERS = 15  # timed; the first few are not counted
-_WARM_UP = 3
-BATCHES = (1, 64)
 
 
 def costs_of(run: Run) -> dict[str, Any]:
@@ -88,14 +83,5 @@ def _answer_times(run: Run) -> dict[str, float]:
         items = torch.arange(n * length).remainder(model.n_items).add(1).view(n, length)
         lengths = torch.full((n,), length)
         for name, one in models.items():
-            found[f"{name}, {n}"] = _milliseconds(partial(one.user_vectors, items, lengths))
+            found[f"{name}, {n}"] = milliseconds(partial(one.user_vectors, items, lengths))
     return found
-
-
-def _milliseconds(answer: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(_ANSWERS):
-        begun = time.perf_counter()
-        answer()
-        times.append(1e3 * (time.perf_counter() - begun))
-    return round(median(times[_WARM_UP:]), 3)

@@ -18,7 +18,7 @@ from seqrec.models import SequenceModel
 SHAPES = ((1, 1), (3, 2), (2, 7), (5, 50))  # rows and positions; cut to what an input takes
 BATCHES = (1, 64)  # histories of an answer that is timed
 TOP = 10
-_ANSWERS, _WARM_UP = 15, 3
+_ANSWERS, _WARM_UP = 15, 3  # answers that are timed, of which the first are not counted
 
 
 class Histories(NamedTuple):
