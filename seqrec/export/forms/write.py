@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,17 +89,16 @@ def write_forms(
     with evaluating(model), tempfile.TemporaryDirectory() as scratch:
         live = live_answers(model, questions)
         for form in forms:
+            (folder / _FILES[form]).parent.mkdir(exist_ok=True)
+        graph = folder / _FILES["onnx"] if "onnx" in forms else Path(scratch) / "model.onnx"
+        if set(forms) - {"index"}:
+            write_onnx(model, graph, most=most)
+        for form in forms:
             file = folder / _FILES[form]
-            file.parent.mkdir(exist_ok=True)
             if form == "index":
                 found[form] = _index(file, model, questions, Path(scratch))
                 continue
-            graph = folder / _FILES["onnx"] if form == "int8" and "onnx" in forms else Path(scratch) / "model.onnx"
-            if form == "onnx":
-                write_onnx(model, file, most=most)
-            else:
-                if not graph.exists():
-                    write_onnx(model, graph, most=most)
+            if form == "int8":
                 write_int8(graph, file)
             found[form] = _graph(form, file, live, questions, Path(scratch))
     return found
@@ -137,12 +137,8 @@ def _index(file: Path, model: SequenceModel, questions: Questions, scratch: Path
     exact = exact_top(users, items)
     times = {str(size): round(float(told.arrays[f"timed.{size}"]), 3) for size in BATCHES}
     some = {size: torch.from_numpy(np.resize(users.numpy(), (size, users.shape[1]))) for size in BATCHES}
-    live_times = {str(size): milliseconds(_searching(vectors, items)) for size, vectors in some.items()}
+    live_times = {str(size): milliseconds(partial(exact_top, vectors, items)) for size, vectors in some.items()}
     return _report(file, told.library, None, told.arrays["top_items"], exact, questions, times, live_times)
-
-
-def _searching(users: torch.Tensor, items: torch.Tensor) -> Callable[[], Any]:
-    return lambda: exact_top(users, items)
 
 
 def _report(
