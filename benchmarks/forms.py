@@ -23,9 +23,11 @@ def main() -> None:
     for folder in parser.parse_args().runs:
         with tempfile.TemporaryDirectory() as name:
             bundle = export_run(Run.open(folder), Path(name) / "bundle", forms=FORMS)
-            reports = read_manifest(bundle).forms
-            rows = [{"form": form} | report.model_dump() for form, report in reports.items()]
-            print(write_result(f"forms-{folder.name}", {"rows": rows, "items": read_manifest(bundle).items}))
+            manifest = read_manifest(bundle)
+            rows = [{"form": form} | report.model_dump() for form, report in manifest.forms.items()]
+            backbone = manifest.model.backbone
+            about = {"items": manifest.items, "backbone": getattr(backbone, "source", backbone.kind)}
+            print(write_result(f"forms-{folder.name}", about | {"rows": rows}))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ index's time is that of its search alone, beside that of all products and their 
 def body(figures: dict[str, Any]) -> list[str]:
     """A row a form."""
     return [
-        f"{figures['items']:,} items.\n",
+        f"{figures['items']:,} items, backbone `{figures['backbone']}`.\n",
         *table(
             [
                 {
