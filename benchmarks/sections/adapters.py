@@ -12,7 +12,8 @@ ABOUT = """MiniLM over the demo's simulated shop, an epoch. How far scores of th
 model's, as a share of a history's top score where that is above 1: of the same training killed with SIGKILL and gone on
 with; of the bundle in a fresh process; of the merged bundle; and of a program with only peft, transformers and
 safetensors, in a virtual environment made for it, which reads them from the bundle (`benchmarks/open_bundle.py`). The
-first figure is how far the adapter itself moves them.
+first figure is how far the adapter itself moves them. Bottlenecks are a kind of seqrec's own, which plain peft does not
+know: it says so, and opens them once seqrec is imported.
 """
 _STEPS = ("resumed", "exported", "merged", "elsewhere")
 

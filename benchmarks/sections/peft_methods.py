@@ -11,7 +11,8 @@ TITLE = "Methods of fine-tuning: {rest}"
 ABOUT = """`seqrec benchmark peft` ([what it does](peft-benchmark.md)): one pretrained backbone, frozen but for what the
 method trains, beside the same trainable item table; learning rates by validation with the first seed, equal numbers of
 steps for all. Means over seeds, 95 % intervals over users in brackets. An asterisk: the learning rate is at the edge of
-those tried. Times and memory are of a process of one thread beside another one.
+those tried. Times and memory are of a process of one thread, while other work took its share of the machine: they
+tell orders of magnitude.
 """
 
 
