@@ -89,8 +89,9 @@ def show_forms(reports: Mapping[Form, FormReport]) -> None:
     for form, found in reports.items():
         apart = "" if found.max_difference is None else f"{found.max_difference:.1e}"
         pairs = (f"{found.milliseconds[size]:.2f} / {live:.2f}" for size, live in found.live_milliseconds.items())
+        same = "" if found.same_top_10 is None else f"{found.same_top_10:.1%}"
         ndcg = "" if found.ndcg_10 is None else f"{found.ndcg_10:.4f} / {found.live_ndcg_10:.4f}"
-        table.add_row(form, f"{found.size_bytes / 1e6:.1f}", apart, f"{found.same_top_10:.1%}", ndcg, ", ".join(pairs))
+        table.add_row(form, f"{found.size_bytes / 1e6:.1f}", apart, same, ndcg, ", ".join(pairs))
     show(table)
 
 

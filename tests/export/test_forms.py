@@ -74,13 +74,16 @@ def test_each_form_answers_as_the_model_does(
     onnx, int8, index = reports.values()
     assert onnx.max_difference is not None
     assert onnx.max_difference <= 1e-5
+    assert onnx.same_top_10 is not None
     assert onnx.same_top_10 > 0.99
     assert onnx.ndcg_10 == pytest.approx(onnx.live_ndcg_10, abs=1e-3)
     assert onnx.live_ndcg_10 == pytest.approx(ndcg_of(model))
     assert int8.max_difference is not None
     assert 1e-5 < int8.max_difference < 0.5  # it is rounded, and it is the same model
+    assert int8.same_top_10 is not None
     assert int8.same_top_10 > 0.5
     assert (index.max_difference, index.users) == (None, 30)
+    assert index.same_top_10 is not None
     assert index.same_top_10 > 0.95
     for report in reports.values():
         assert report.size_bytes == (path / report.file).stat().st_size
@@ -114,7 +117,8 @@ def test_without_users_nothing_is_said_of_quality(exported: dict[str, Exported],
     found = exported["gpt2"]
     path = export(tmp_path / "bundle", found.model, found.settings, forms=["int8", "index"])
     for report in load_bundle(path).manifest.forms.values():
-        assert (report.ndcg_10, report.live_ndcg_10, report.users) == (None, None, 0)
+        assert (report.users, report.same_top_10, report.ndcg_10, report.live_ndcg_10) == (0, None, None, None)
+        assert report.milliseconds["1"] > 0
     assert not (path / "onnx" / "model.onnx").exists()  # nobody asked for it
     assert load_file(path / "items.safetensors")["items.weight"].shape == (N_ITEMS, 16)
 

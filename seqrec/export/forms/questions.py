@@ -153,4 +153,4 @@ def ndcg(top_items: npt.NDArray[np.int64], targets: Sequence[Tensor]) -> float |
 
 def same_top(found: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> float:
     """Share of the expected items, row by row, that were found."""
-    return float((found[:, :, None] == expected[:, None, :]).any(axis=1).mean()) if len(expected) else 1.0
+    return float((found[:, :, None] == expected[:, None, :]).any(axis=1).mean())

@@ -37,12 +37,10 @@ class FormReport(Settings):
         description="Largest difference of a score, as a share of the history's top score where above 1; null for an "
         "index, whose scores are exact and whose items may not be."
     )
-    same_top_10: float = Field(ge=0, le=1, description="Share of the live model's ten best items that it has, too.")
-    ndcg_10: float | None = Field(
-        description="NDCG@10 of those users' next items, those of the history not left out; null without users."
-    )
+    users: int = Field(ge=0, description="By whose histories quality is told; without any the next three are null.")
+    same_top_10: float | None = Field(description="Share of the live model's ten best items that it has, too.")
+    ndcg_10: float | None = Field(description="NDCG@10 of the users' next items, those of the history not left out.")
     live_ndcg_10: float | None = Field(description="The live model's.")
-    users: int = Field(ge=0, description="Histories that the last three were taken over.")
     milliseconds: dict[str, float] = Field(
         description="Median of an answer, by the number of histories at once, which are as long as they can be."
     )

@@ -131,7 +131,7 @@ def _graph(form: Form, file: Path, live: Answers, questions: Questions, scratch:
 def _index(file: Path, model: SequenceModel, questions: Questions, scratch: Path) -> FormReport:
     items = model.item_vectors().detach()
     write_index(items, file)
-    # without users the timed histories, which are made up, stand in
+    # without users the timed histories, which are made up, are searched for, and tell times only
     users = user_vectors(model, questions.held_out or questions.timed)
     told = _answers("answer_index.py", file, {"users": users.numpy(), "sizes": np.array(BATCHES)}, scratch)
     exact = exact_top(users, items)
@@ -151,15 +151,16 @@ def _report(
     times: dict[str, float],
     live_times: dict[str, float],
 ) -> FormReport:
+    users = len(exact) if questions.held_out else 0
     return FormReport(
         file=f"{file.parent.name}/{file.name}",
         library=library,
         size_bytes=sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")),
         max_difference=apart,
-        same_top_10=same_top(top_items, exact),
+        users=users,
+        same_top_10=same_top(top_items, exact) if users else None,
         ndcg_10=ndcg(top_items, questions.targets),
         live_ndcg_10=ndcg(exact, questions.targets),
-        users=len(exact) if questions.held_out else 0,
         milliseconds=times,
         live_milliseconds=live_times,
     )
