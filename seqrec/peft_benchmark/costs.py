@@ -14,7 +14,8 @@ from peft import PeftModel
 from torch import nn
 
 from seqrec.evaluation import CurvePoint
-from seqrec.export.forms.questions import BATCHES, milliseconds
+from seqrec.export.forms.answer import milliseconds
+from seqrec.export.forms.questions import BATCHES
 from seqrec.export.weights import save_adapter
 from seqrec.models import SequenceModel, merged
 from seqrec.models.adapters import why_not_merged

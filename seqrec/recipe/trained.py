@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -168,20 +168,18 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False, forms: Sequenc
         actions=store.manifest.actions,
         merge=merge,
         forms=forms,
-        held_out=_held_out(run.data) if forms else (),
+        held_out=_held_out(run.data),
     )
 
 
-def _held_out(data: SequenceDataModule) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Validation users, about a thousand of all lengths: items, lengths, next items."""
+def _held_out(data: SequenceDataModule) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Validation users, about a thousand of all lengths: items, lengths, next items; read once they are asked for."""
     stream = data.evaluation("validation")
     step = max(1, stream.counts.users // HELD_OUT_USERS)
-    batches = ((batch, len(batch.rows)) for batch in stream.loader(0, 1))
-    return [
-        (batch.items[:n:step], batch.lengths[:n:step], batch.targets[::step])
-        for batch, n in batches
-        if batch.targets is not None
-    ]
+    for batch in stream.loader(0, 1):
+        assert batch.targets is not None  # of a part
+        n = len(batch.rows)
+        yield batch.items[:n:step], batch.lengths[:n:step], batch.targets[::step]
 
 
 def _columns_of(model: RankingModel) -> list[str]:

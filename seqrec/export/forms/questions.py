@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from seqrec.export.forms.answer import TOP, milliseconds
 from seqrec.models import SequenceModel
 
 SHAPES = ((1, 1), (3, 2), (2, 7), (5, 50))  # rows and positions; cut to what an input takes
 BATCHES = (1, 64)  # histories of an answer that is timed
-TOP = 10
-_ANSWERS, _WARM_UP = 15, 3  # answers that are timed, of which the first are not counted
 
 
 class Histories(NamedTuple):
@@ -71,7 +68,7 @@ class Answers(NamedTuple):
     milliseconds: dict[str, float]
 
 
-def ask(n_items: int, most: int, held_out: Sequence[tuple[Tensor, Tensor, Tensor]] = ()) -> Questions:
+def ask(n_items: int, most: int, held_out: Iterable[tuple[Tensor, Tensor, Tensor]] = ()) -> Questions:
     """The questions for a model.
 
     Args:
@@ -79,6 +76,7 @@ def ask(n_items: int, most: int, held_out: Sequence[tuple[Tensor, Tensor, Tensor
         most: longest history that an input takes.
         held_out: items (B, L), lengths (B,) and next items (B,) of users.
     """
+    batches = list(held_out)
     random = torch.Generator().manual_seed(0)
 
     def made_up(rows: int, positions: int, *, full: bool) -> Histories:
@@ -92,8 +90,8 @@ def ask(n_items: int, most: int, held_out: Sequence[tuple[Tensor, Tensor, Tensor
     return Questions(
         shapes=[made_up(rows, min(positions, most), full=False) for rows, positions in SHAPES],
         timed=[made_up(rows, most, full=True) for rows in BATCHES],
-        held_out=[Histories(items.cpu(), lengths.cpu()) for items, lengths, _ in held_out],
-        targets=[targets.cpu() for _, _, targets in held_out],
+        held_out=[Histories(items.cpu(), lengths.cpu()) for items, lengths, _ in batches],
+        targets=[targets.cpu() for _, _, targets in batches],
     )
 
 
@@ -106,7 +104,7 @@ def live_answers(model: SequenceModel, questions: Questions) -> Answers:
 
     return Answers(
         scores=[scores(histories).numpy() for histories in questions.shapes],
-        top_items=_stacked([_top(scores(histories)) for histories in questions.held_out], model.n_items),
+        top_items=stacked([_top(scores(histories)) for histories in questions.held_out]),
         milliseconds={
             str(len(histories.items)): milliseconds(partial(scores, histories)) for histories in questions.timed
         },
@@ -129,18 +127,9 @@ def _top(scores: Tensor) -> npt.NDArray[np.int64]:
     return found
 
 
-def _stacked(tops: list[npt.NDArray[np.int64]], n_items: int) -> npt.NDArray[np.int64]:
-    return np.concatenate(tops) if tops else np.empty((0, min(TOP, n_items)), np.int64)
-
-
-def milliseconds(answer: Callable[[], Any]) -> float:
-    """Median time of an answer."""
-    times = []
-    for _ in range(_ANSWERS):
-        begun = time.perf_counter()
-        answer()
-        times.append(1e3 * (time.perf_counter() - begun))
-    return round(median(times[_WARM_UP:]), 3)
+def stacked(tops: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """int64 (U, 10), the rows of all batches."""
+    return np.concatenate(tops) if tops else np.empty((0, TOP), np.int64)
 
 
 def ndcg(top_items: npt.NDArray[np.int64], targets: Sequence[Tensor]) -> float | None:

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from seqrec.errors import BundleError, MissingExtraError
+from seqrec.export.forms import answer
+from seqrec.export.forms.answer import milliseconds
 from seqrec.export.forms.item_index import write_index
 from seqrec.export.forms.onnx_graph import write_int8, write_onnx
 from seqrec.export.forms.questions import (
@@ -24,9 +26,9 @@ from seqrec.export.forms.questions import (
     Questions,
     exact_top,
     live_answers,
-    milliseconds,
     ndcg,
     same_top,
+    stacked,
     user_vectors,
 )
 from seqrec.export.forms.report import Form, FormReport
@@ -50,21 +52,18 @@ def check_forms(model: RankingModel, forms: Sequence[Form]) -> None:
     """
     if not forms:
         return
+    where = f"--forms {','.join(forms)}"
     if not isinstance(model, SequenceModel) or model.list_limit is not None:
         raise BundleError(
-            f"{', '.join(forms)}: the model makes its lists by a search, not by products with item vectors",
-            do="serve the bundle itself, or its backbone with transformers",
-        )
-    if is_quantized(model.backbone.model) and set(forms) - {"index"}:
-        raise BundleError(
-            "the base model is quantized, which a graph does not hold",
-            where="model.backbone.quantize",
-            do="ask for the index alone",
+            "the model does not rank by products of a user's vector with item vectors",
+            where=where,
+            do="serve the bundle itself: export without forms",
         )
     if model.columns or model.user_values is not None:
         read = ", ".join([*model.columns, *(["users"] if model.user_values is not None else [])])
-        if set(forms) - {"index"}:
-            raise BundleError(f"the model reads {read}, and a graph takes items only", do="ask for the index alone")
+        raise BundleError(f"the model reads {read}, and forms take items only", where=where, do="export without forms")
+    if is_quantized(model.backbone.model) and set(forms) - {"index"}:
+        raise BundleError("a graph does not hold a quantized base model", where=where, do="ask for the index alone")
     for form in forms:
         for package in _PACKAGES[form]:
             if find_spec(package) is None:
@@ -86,46 +85,36 @@ def write_forms(
         BundleError: scores of the ONNX graph differ from the model's by more than 1e-5.
     """
     found: dict[Form, FormReport] = {}
-    with evaluating(model), tempfile.TemporaryDirectory() as scratch:
-        live = live_answers(model, questions)
+    with evaluating(model), tempfile.TemporaryDirectory() as name:
+        live, scratch = live_answers(model, questions), Path(name)
         for form in forms:
             (folder / _FILES[form]).parent.mkdir(exist_ok=True)
-        graph = folder / _FILES["onnx"] if "onnx" in forms else Path(scratch) / "model.onnx"
+        graph = folder / _FILES["onnx"] if "onnx" in forms else scratch / "model.onnx"
         if set(forms) - {"index"}:
             write_onnx(model, graph, most=most)
         for form in forms:
             file = folder / _FILES[form]
-            if form == "index":
-                found[form] = _index(file, model, questions, Path(scratch))
-                continue
             if form == "int8":
                 write_int8(graph, file)
-            found[form] = _graph(form, file, live, questions, Path(scratch))
-    return found
-
-
-class _Told(NamedTuple):
-    """What a fresh process said."""
-
-    library: str
-    arrays: dict[str, npt.NDArray[Any]]
-
-
-def _graph(form: Form, file: Path, live: Answers, questions: Questions, scratch: Path) -> FormReport:
-    told = _answers("answer_onnx.py", file, questions.arrays(), scratch)
-    apart = max(
-        float(differences(torch.from_numpy(told.arrays[f"shapes.{place}"]), torch.from_numpy(expected)).max())
-        for place, expected in enumerate(live.scores)
-    )
-    if form == "onnx" and apart > TOLERANCE:
+            index = form == "index"
+            found[form] = _index(file, model, questions, scratch) if index else _graph(file, live, questions, scratch)
+    apart = found["onnx"].max_difference if "onnx" in found else None
+    if apart is not None and apart > TOLERANCE:
         raise BundleError(
             f"the ONNX graph's scores differ from the model's by up to {apart:.2g}, {TOLERANCE:.0e} is allowed",
             do="nothing was exported; please report this with the recipe",
         )
-    tops = [told.arrays[f"held_out.{place}"] for place in range(len(questions.held_out))]
-    top_items = np.concatenate(tops) if tops else live.top_items
-    times = {str(size): round(float(told.arrays[f"timed.{place}"]), 3) for place, size in enumerate(BATCHES)}
-    return _report(file, told.library, apart, top_items, live.top_items, questions, times, live.milliseconds)
+    return found
+
+
+def _graph(file: Path, live: Answers, questions: Questions, scratch: Path) -> FormReport:
+    library, told = _answers(file, questions.arrays(), scratch)
+    found = Answers(
+        scores=[told[f"shapes.{place}"] for place in range(len(questions.shapes))],
+        top_items=stacked([told[f"held_out.{place}"] for place in range(len(questions.held_out))]),
+        milliseconds=_times(told),
+    )
+    return _report(file, library, found, live, questions)
 
 
 def _index(file: Path, model: SequenceModel, questions: Questions, scratch: Path) -> FormReport:
@@ -133,41 +122,39 @@ def _index(file: Path, model: SequenceModel, questions: Questions, scratch: Path
     write_index(items, file)
     # without users the timed histories, which are made up, are searched for, and tell times only
     users = user_vectors(model, questions.held_out or questions.timed)
-    told = _answers("answer_index.py", file, {"users": users.numpy(), "sizes": np.array(BATCHES)}, scratch)
-    exact = exact_top(users, items)
-    times = {str(size): round(float(told.arrays[f"timed.{size}"]), 3) for size in BATCHES}
+    library, told = _answers(file, {"users": users.numpy(), "timed": np.array(BATCHES)}, scratch)
     some = {size: torch.from_numpy(np.resize(users.numpy(), (size, users.shape[1]))) for size in BATCHES}
-    live_times = {str(size): milliseconds(partial(exact_top, vectors, items)) for size, vectors in some.items()}
-    return _report(file, told.library, None, told.arrays["top_items"], exact, questions, times, live_times)
+    times = {str(size): milliseconds(partial(exact_top, vectors, items)) for size, vectors in some.items()}
+    found, exact = Answers([], told["top_items"], _times(told)), Answers([], exact_top(users, items), times)
+    return _report(file, library, found, exact, questions)
 
 
-def _report(
-    file: Path,
-    library: str,
-    apart: float | None,
-    top_items: npt.NDArray[np.int64],
-    exact: npt.NDArray[np.int64],
-    questions: Questions,
-    times: dict[str, float],
-    live_times: dict[str, float],
-) -> FormReport:
-    users = len(exact) if questions.held_out else 0
+def _times(told: dict[str, npt.NDArray[Any]]) -> dict[str, float]:
+    return {str(size): float(told[f"timed.{place}"]) for place, size in enumerate(BATCHES)}
+
+
+def _report(file: Path, library: str, found: Answers, live: Answers, questions: Questions) -> FormReport:
+    apart = [
+        float(differences(torch.from_numpy(scores), torch.from_numpy(expected)).max())
+        for scores, expected in zip(found.scores, live.scores, strict=True)
+    ]
+    users = len(live.top_items) if questions.held_out else 0
     return FormReport(
         file=f"{file.parent.name}/{file.name}",
         library=library,
         size_bytes=sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")),
-        max_difference=apart,
+        max_difference=max(apart, default=None),
         users=users,
-        same_top_10=same_top(top_items, exact) if users else None,
-        ndcg_10=ndcg(top_items, questions.targets),
-        live_ndcg_10=ndcg(exact, questions.targets),
-        milliseconds=times,
-        live_milliseconds=live_times,
+        same_top_10=same_top(found.top_items, live.top_items) if users else None,
+        ndcg_10=ndcg(found.top_items, questions.targets),
+        live_ndcg_10=ndcg(live.top_items, questions.targets),
+        milliseconds=found.milliseconds,
+        live_milliseconds=live.milliseconds,
     )
 
 
-def _answers(program: str, form: Path, questions: dict[str, npt.NDArray[Any]], scratch: Path) -> _Told:
-    """Runs a program of this folder, which knows nothing of seqrec, on a form.
+def _answers(form: Path, questions: dict[str, npt.NDArray[Any]], scratch: Path) -> tuple[str, dict[str, Any]]:
+    """What a fresh process, which knows nothing of seqrec, answers from a form: its library, and arrays by name.
 
     Raises:
         BundleError: it ended with an error.
@@ -175,11 +162,11 @@ def _answers(program: str, form: Path, questions: dict[str, npt.NDArray[Any]], s
     asked, answered = scratch / "questions.npz", scratch / "answers.npz"
     np.savez(asked, **questions)  # type: ignore[arg-type]
     # isolated: neither the working folder nor PYTHONPATH can lend it what it is to do without
-    command = [sys.executable, "-I", str(Path(__file__).with_name(program)), str(form), str(asked), str(answered)]
+    command = [sys.executable, "-I", answer.__file__, str(form), str(asked), str(answered)]
     process = subprocess.run([*command, str(torch.get_num_threads())], capture_output=True, text=True, check=False)
     if process.returncode:
         said = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
         raise BundleError(f"a fresh process cannot open `{form.name}`", reason="\n    ".join(said[-12:]))
     with np.load(answered) as found:
         arrays = {name: found[name] for name in found}
-    return _Told(str(arrays.pop("library")), arrays)
+    return str(arrays.pop("library")), arrays
