@@ -41,6 +41,7 @@ VERBS = {
         "scheduler", "recipe", "overrides", "--nodes", "--devices", "--option", "--image", "--claim", "--kind",
         "--dry-run",
     },
+    "sweep": {"recipe", "overrides", "--over", "--trials", "--out"},
     "benchmark peft": {"recipe", "overrides", "--out", "--methods", "--parameters", "--lr", "--seed"},
     "evaluate": {
         "trained", "--split", "--devices", "--accelerator", "--store", "--baselines", "--diversify", "--json",

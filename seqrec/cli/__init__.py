@@ -7,6 +7,7 @@ Heavy packages are imported inside the verbs, so that `seqrec --help` answers at
 # isort: off
 from seqrec.cli import data as _data  # noqa: F401
 from seqrec.cli import training as _training  # noqa: F401
+from seqrec.cli import sweep as _sweep  # noqa: F401
 from seqrec.cli import benchmark as _benchmark  # noqa: F401
 from seqrec.cli import results as _results  # noqa: F401
 # isort: on

@@ -178,6 +178,35 @@ def trade_off_chart(points: Sequence[TradeOffPoint], *, cost: str, metric: str, 
         return _svg(figure, "over-" + re.sub(r"\W", "-", cost), f"{metric_label(metric)} over {cost}")
 
 
+def slice_chart(points: Sequence[tuple[float | str, float]], *, field: str, metric: str, logarithmic: bool) -> str:
+    """A metric over the values that a field has had, the best point in colour.
+
+    Args:
+        points: at least one pair of value and metric, the best first; values all numbers or all text.
+        field: what the values are of.
+        metric: as ``ndcg@10``.
+        logarithmic: whether the axis of the values is; they are positive then.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": field}):
+        figure, axes = _figure(5.6, 2.9)
+        if logarithmic:
+            axes.set_xscale("log")
+        places = {text: place for place, text in enumerate(sorted({v for v, _ in points if isinstance(v, str)}))}
+        if places:
+            axes.set_xticks(range(len(places)), list(places))
+            axes.margins(x=0.2)
+        for at, (value, found) in reversed(list(enumerate(points))):  # the best on top
+            place = places[value] if isinstance(value, str) else value
+            axes.plot([place], [found], marker="o", markersize=6, color=BASELINE if at else MODEL)
+        axes.set_xlabel(field)
+        axes.grid(axis="y", linewidth=0.8)
+        axes.tick_params(length=0, which="both")
+        axes.set_title(metric_label(metric), loc="left", fontsize=10.5, color=MUTED)
+        return _svg(figure, "slice-" + re.sub(r"\W", "-", field), f"{metric_label(metric)} over {field}")
+
+
 def pareto_front(points: Sequence[TradeOffPoint]) -> list[TradeOffPoint]:
     """Those that no other beats at equal or lower cost, the cheapest first."""
     front: list[TradeOffPoint] = []

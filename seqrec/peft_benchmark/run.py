@@ -10,8 +10,6 @@ OUT/runs/NAME          run folders
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,9 +23,8 @@ from seqrec.peft_benchmark.costs import costs_of, curve_of
 from seqrec.peft_benchmark.experiments import Experiment, make_experiments
 from seqrec.peft_benchmark.language import forgetting
 from seqrec.peft_benchmark.result import BenchmarkResult, ExperimentResult, Protocol, write_result
-from seqrec.recipe import Recipe, Run, compare_runs, dump_recipe, ensure_store, evaluate_run, write_text
+from seqrec.recipe import Recipe, Run, compare_runs, ensure_store, evaluate_run, fit_in_process, write_text
 from seqrec.store.split import Part
-from seqrec.training import VALIDATION_PREFIX
 
 _PARTS: tuple[Part, ...] = ("validation", "test")
 LR_FACTORS = (1 / 3, 1.0, 3.0)  # around the recipe's, where no learning rates are given
@@ -68,7 +65,7 @@ def benchmark_peft(
     rates = tuple(learning_rates) or tuple(float(f"{recipe.optimizer.lr * factor:.3g}") for factor in LR_FACTORS)
     seeds = tuple(dict.fromkeys(seeds))
     experiments, left_out = make_experiments(recipe, methods, budgets)
-    for name in ("runs", "recipes", "logs", "rows", "locks"):
+    for name in ("rows", "locks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "locks" / "store.lock"):
         ensure_store(recipe)
@@ -138,8 +135,8 @@ def _validation(recipe: Recipe, folder: Path, progress: _Progress) -> float | No
     file = folder / "rows" / f"{recipe.name}.json"
     if not file.is_file():
         begun = time.monotonic()
-        run = _train(recipe, folder)
-        value = None if run is None else _best(run)
+        run = fit_in_process(recipe, folder)
+        value = None if run is None else run.best_validation
         row = {"validation": value, "seconds": round(time.monotonic() - begun, 1), "lr": recipe.optimizer.lr}
         write_text(file, json.dumps(row, indent=2) + "\n")
         progress.tell(_line(recipe, row), trained=True)
@@ -154,26 +151,6 @@ def _validation(recipe: Recipe, folder: Path, progress: _Progress) -> float | No
 def _line(recipe: Recipe, row: dict[str, Any]) -> str:
     value = "loss not finite" if row["validation"] is None else f"{recipe.selection.metric} {row['validation']:.4f}"
     return f"{recipe.name}: {value}, {row['seconds']:.0f} s"
-
-
-def _best(run: Run) -> float:
-    assert run.result is not None  # trained
-    return float(run.result["best"][VALIDATION_PREFIX + run.recipe.selection.metric])
-
-
-def _train(recipe: Recipe, folder: Path) -> Run | None:
-    """Trains in a process of its own, whose memory is nobody else's; None where its loss was not finite."""
-    file, log = folder / "recipes" / f"{recipe.name}.yaml", folder / "logs" / f"{recipe.name}.log"
-    write_text(file, dump_recipe(recipe))
-    command = [sys.executable, "-m", "seqrec", "fit", str(file), "--runs", str(folder / "runs")]
-    with log.open("w") as output:
-        process = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
-    if process.returncode == 0:
-        return Run.open(folder / "runs" / recipe.name)
-    said = log.read_text().strip().splitlines()
-    if any(line.startswith("TrainingError") and "the loss is" in line for line in said):
-        return None
-    raise TrainingError("training ended with an error", where=recipe.name, said="\n    ".join(said[-8:]), log=str(log))
 
 
 def _complete(recipe: Recipe, folder: Path) -> None:

@@ -12,7 +12,8 @@ from seqrec.recipe.build import (
 from seqrec.recipe.compare import compare_runs, evaluate_run
 from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import logged_rows, training_curve
-from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, with_seed
+from seqrec.recipe.fit_process import fit_in_process
+from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, parse_value, with_seed
 from seqrec.recipe.processes import is_first_process
 from seqrec.recipe.run import Run, fit, write_text
 from seqrec.recipe.schema import Recipe
@@ -37,6 +38,7 @@ __all__ = [
     "evaluate_run",
     "export_run",
     "fit",
+    "fit_in_process",
     "fit_seeds",
     "history_text",
     "is_first_process",
@@ -45,6 +47,7 @@ __all__ = [
     "logged_rows",
     "open_trained",
     "parse_recipe",
+    "parse_value",
     "tokenize",
     "training_curve",
     "with_seed",

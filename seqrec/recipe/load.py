@@ -40,7 +40,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if not path.is_file():
         raise RecipeError("no such file", where=str(path), do="give the path of a recipe; some lie in recipes/")
     try:
-        values = yaml.load(path.read_text(), _Loader)
+        values = parse_value(path.read_text())
     except yaml.YAMLError as error:
         raise RecipeError("not YAML", where=str(path), reason=str(error).replace("\n", " ")) from error
     if not isinstance(values, dict):
@@ -59,6 +59,11 @@ def parse_recipe(values: dict[str, Any], *, where: str) -> Recipe:
         first, *rest = faults
         more = {f"also ({i})": text for i, text in enumerate(rest, start=2)}
         raise RecipeError(first, where=where, **more) from error
+
+
+def parse_value(text: str) -> Any:
+    """YAML as recipes have it; raises `yaml.YAMLError`."""
+    return yaml.load(text, _Loader)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -82,7 +87,7 @@ def _override(values: dict[str, Any], override: str) -> None:
             section[parent] = {}
         section = section[parent]
     try:
-        section[last] = yaml.load(text, _Loader)
+        section[last] = parse_value(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise RecipeError(

@@ -33,6 +33,7 @@ from seqrec.recipe.stores import ensure_store
 from seqrec.recipe.tokenize import ensure_ids
 from seqrec.stream import SequenceDataModule
 from seqrec.training import (
+    VALIDATION_PREFIX,
     KeepCheckpoints,
     RankWatch,
     SavedCheckpoint,
@@ -131,6 +132,12 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """What `fit` wrote when training ended; None before."""
         return json.loads(self._result_file.read_text()) if self._result_file.is_file() else None
+
+    @property
+    def best_validation(self) -> float | None:
+        """The best value of the metric that selects; None before training has ended, and where nothing validated it."""
+        best = (self.result or {}).get("best")
+        return None if best is None else float(best[VALIDATION_PREFIX + self.recipe.selection.metric])
 
     @cached_property
     def data(self) -> SequenceDataModule:
