@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from seqrec.settings import Settings
+from pydantic import BaseModel
 
 
-class TrialResult(Settings):
+class TrialResult(BaseModel):
     """One setting that was tried.
 
     Attributes:
@@ -33,7 +33,7 @@ def value_text(value: float | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-class SweepResult(Settings):
+class SweepResult(BaseModel):
     """All settings that were tried.
 
     Attributes:
