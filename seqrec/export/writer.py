@@ -36,7 +36,6 @@ from seqrec.models import (
     ModelSettings,
     PretrainedBackboneSettings,
     RankingModel,
-    SequenceModel,
     fingerprint,
     is_quantized,
     merged,
@@ -98,7 +97,7 @@ def export_bundle(
     _refuse_existing(destination)
     histories = [one if isinstance(one, History) else History(one) for one in sample_histories]
     _check(model, settings, item_ids, popular, histories, merge)
-    check_forms(model, forms)
+    check_forms(model, forms, merge=merge)
     model, settings = with_table(model, settings)  # so that a bundle needs no catalogue or files beside it
     encode = Encoder(Catalogue.of_ids(item_ids), actions, model.columns, model.user_values)
     expected = history_scores(model, encode(histories), max_length=max_length)
@@ -108,7 +107,7 @@ def export_bundle(
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
         samples = make_samples(histories, expected, item_ids)
         (folder / SAMPLES_FILE).write_text(samples.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        reports = _write_forms(folder, model, forms, held_out, most=model.max_history(max_length))
+        reports = _write_forms(folder, model, forms, item_ids, held_out, most=model.max_history(max_length))
         manifest = BundleManifest(
             kind=kind,
             base=base,
@@ -157,15 +156,15 @@ def _write_forms(
     folder: Path,
     model: RankingModel,
     forms: Sequence[Form],
+    item_ids: Sequence[str],
     held_out: Iterable[tuple[Tensor, Tensor, Tensor]],
     *,
     most: int,
 ) -> dict[Form, FormReport]:
     if not forms:
         return {}
-    assert isinstance(model, SequenceModel)  # checked
     on_cpu = model if model.device.type == "cpu" else copy.deepcopy(model).cpu()
-    return write_forms(folder, on_cpu, forms, ask(model.n_items, most, held_out), most=most)
+    return write_forms(folder, on_cpu, forms, item_ids, ask(model.n_items, most, held_out), most=most)
 
 
 def _describe(folder: Path, manifest: BundleManifest, model: RankingModel, *, name: str, example: History) -> None:

@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 
 from export.conftest import BATCH, HISTORIES, ITEM_IDS, MAX_LENGTH, N_ITEMS, Exported, build, export, train
 from seqrec.errors import BundleError, MissingExtraError, UnsupportedError
-from seqrec.export import FORMS, evaluating, load_bundle, parse_forms
+from seqrec.export import evaluating, load_bundle, parse_forms
 from seqrec.export.forms import write
 from seqrec.export.forms.questions import ndcg, same_top
 from seqrec.models import ModelSettings, SequenceModel, build_model
 
 KINDS = ["gpt2", "bert", "lora", "prefix", "gated"]
+PRODUCTS = ("onnx", "int8", "index")
 READ_BY_OTHERS = """
 import json, sys
 import faiss, numpy as np, onnxruntime
@@ -68,9 +69,9 @@ def test_each_form_answers_as_the_model_does(
     kind: str, exported: dict[str, Exported], tmp_path: Path, quick: None
 ) -> None:
     model, settings = model_of(kind, exported)
-    path = export(tmp_path / "bundle", model, settings, forms=FORMS, held_out=held_out())
+    path = export(tmp_path / "bundle", model, settings, forms=PRODUCTS, held_out=held_out())
     reports = load_bundle(path).manifest.forms
-    assert list(reports) == list(FORMS)
+    assert list(reports) == list(PRODUCTS)
     onnx, int8, index = reports.values()
     assert onnx.max_difference is not None
     assert onnx.max_difference <= 1e-5
@@ -155,17 +156,17 @@ def test_models_that_a_graph_does_not_hold() -> None:
     plain = {"backbone": {"kind": "gpt2", "layers": 1, "width": 16}, "items": {"width": 16}}
     slates = ModelSettings.model_validate(plain | {"head": {"kind": "slate", "size": 3}})
     with pytest.raises(BundleError, match="does not rank by products of a user's vector"):
-        write.check_forms(build_model(slates, **sizes), ["onnx"])
+        write.check_forms(build_model(slates, **sizes), ["onnx"], merge=False)
     reading = ModelSettings.model_validate(plain | {"events": {"action_types": True}})
     model = build_model(reading, actions=["view", "buy"], **sizes)
     with pytest.raises(BundleError, match="the model reads actions, and forms take items only"):
-        write.check_forms(model, ["index"])
-    write.check_forms(model, [])
+        write.check_forms(model, ["index"], merge=False)
+    write.check_forms(model, [], merge=False)
 
 
 def test_the_cards_code_runs_as_it_is(exported: dict[str, Exported], tmp_path: Path, quick: None) -> None:
     found = exported["lora"]
-    path = export(tmp_path / "bundle", found.model, found.settings, forms=FORMS, held_out=held_out())
+    path = export(tmp_path / "bundle", found.model, found.settings, forms=PRODUCTS, held_out=held_out())
     card = (path / "README.md").read_text()
     assert card.count("| `onnx/") == 2
     code = card.split("## Loading with other runtimes")[1].split("```python\n")[1].split("```")[0]

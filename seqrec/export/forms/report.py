@@ -9,7 +9,7 @@ from pydantic import Field
 from seqrec.errors import UnsupportedError
 from seqrec.settings import Settings
 
-Form = Literal["onnx", "int8", "index"]
+Form = Literal["onnx", "int8", "index", "generate"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 
@@ -30,7 +30,7 @@ def parse_forms(text: str) -> tuple[Form, ...]:
 class FormReport(Settings):
     """A form beside the live model, measured in a fresh process that had only the form's own library."""
 
-    file: str = Field(description="The form's file in the bundle.")
+    file: str = Field(description="The form's file in the bundle; of `generate` that of its weights.")
     library: str = Field(description="What opened it, with its version.")
     size_bytes: int = Field(ge=0, description="Size of the file.")
     max_difference: float | None = Field(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from seqrec.errors import BundleError, MissingExtraError
-from seqrec.export.forms import answer
 from seqrec.export.forms.answer import milliseconds
+from seqrec.export.forms.compare import answers_of, fresh_answers, refuse_unlike, report_of, times_of
+from seqrec.export.forms.generator import check_generator, write_generator
 from seqrec.export.forms.item_index import write_index
 from seqrec.export.forms.onnx_graph import write_int8, write_onnx
 from seqrec.export.forms.questions import (
@@ -26,14 +23,11 @@ from seqrec.export.forms.questions import (
     Questions,
     exact_top,
     live_answers,
-    ndcg,
-    same_top,
-    stacked,
     user_vectors,
 )
 from seqrec.export.forms.report import Form, FormReport
-from seqrec.export.scoring import TOLERANCE, differences, evaluating
-from seqrec.models import RankingModel, SequenceModel, is_quantized
+from seqrec.export.scoring import evaluating
+from seqrec.models import RankingModel, SemanticIdModel, SequenceModel, is_quantized
 
 _FILES: dict[Form, str] = {"onnx": "onnx/model.onnx", "int8": "onnx/model.int8.onnx", "index": "index/items.faiss"}
 _PACKAGES: dict[Form, tuple[str, ...]] = {
@@ -43,9 +37,13 @@ _PACKAGES: dict[Form, tuple[str, ...]] = {
 }
 
 
-def check_forms(model: RankingModel, forms: Sequence[Form]) -> None:
+def check_forms(model: RankingModel, forms: Sequence[Form], *, merge: bool) -> None:
     """Sees that the forms can be made, before anything is.
 
+    Args:
+        model: to be held.
+        forms: which.
+        merge: whether its adapter is merged.
     Raises:
         BundleError: the model is none that they hold.
         MissingExtraError: a package is not installed.
@@ -53,11 +51,15 @@ def check_forms(model: RankingModel, forms: Sequence[Form]) -> None:
     if not forms:
         return
     where = f"--forms {','.join(forms)}"
+    if "generate" in forms:
+        check_generator(model, merge=merge, where=where)
+    if set(forms) == {"generate"}:
+        return
     if not isinstance(model, SequenceModel) or model.list_limit is not None:
         raise BundleError(
             "the model does not rank by products of a user's vector with item vectors",
             where=where,
-            do="serve the bundle itself: export without forms",
+            do="serve the bundle itself: export without forms, or with `generate` where it makes semantic ids",
         )
     if model.columns or model.user_values is not None:
         read = ", ".join([*model.columns, *(["users"] if model.user_values is not None else [])])
@@ -71,19 +73,29 @@ def check_forms(model: RankingModel, forms: Sequence[Form]) -> None:
 
 
 def write_forms(
-    folder: Path, model: SequenceModel, forms: Sequence[Form], questions: Questions, *, most: int
+    folder: Path,
+    model: RankingModel,
+    forms: Sequence[Form],
+    item_ids: Sequence[str],
+    questions: Questions,
+    *,
+    most: int,
 ) -> dict[Form, FormReport]:
     """Writes forms of a model into a bundle.
 
     Args:
         folder: of the bundle.
-        model: on the CPU, with a table of item vectors.
-        forms: which.
+        model: on the CPU, with a table of item vectors or of codes.
+        forms: which, as `check_forms` allows.
+        item_ids: N ids.
         questions: by which they are compared with the model.
         most: longest history.
     Raises:
-        BundleError: scores of the ONNX graph differ from the model's by more than 1e-5.
+        BundleError: scores of a form that is to be exact differ from the model's by more than 1e-5.
     """
+    if isinstance(model, SemanticIdModel):
+        return {"generate": write_generator(folder, model, item_ids, questions, max_length=most)}
+    assert isinstance(model, SequenceModel)
     found: dict[Form, FormReport] = {}
     with evaluating(model), tempfile.TemporaryDirectory() as name:
         live, scratch = live_answers(model, questions), Path(name)
@@ -98,23 +110,14 @@ def write_forms(
                 write_int8(graph, file)
             index = form == "index"
             found[form] = _index(file, model, questions, scratch) if index else _graph(file, live, questions, scratch)
-    apart = found["onnx"].max_difference if "onnx" in found else None
-    if apart is not None and apart > TOLERANCE:
-        raise BundleError(
-            f"the ONNX graph's scores differ from the model's by up to {apart:.2g}, {TOLERANCE:.0e} is allowed",
-            do="nothing was exported; please report this with the recipe",
-        )
+    if "onnx" in found:
+        refuse_unlike(found["onnx"], "the ONNX graph's")
     return found
 
 
 def _graph(file: Path, live: Answers, questions: Questions, scratch: Path) -> FormReport:
-    library, told = _answers(file, questions.arrays(), scratch)
-    found = Answers(
-        scores=[told[f"shapes.{place}"] for place in range(len(questions.shapes))],
-        top_items=stacked([told[f"held_out.{place}"] for place in range(len(questions.held_out))]),
-        milliseconds=_times(told),
-    )
-    return _report(file, library, found, live, questions)
+    library, told = fresh_answers(file, questions.arrays(), scratch)
+    return report_of(file, library, answers_of(told, questions), live, questions)
 
 
 def _index(file: Path, model: SequenceModel, questions: Questions, scratch: Path) -> FormReport:
@@ -122,51 +125,8 @@ def _index(file: Path, model: SequenceModel, questions: Questions, scratch: Path
     write_index(items, file)
     # without users the timed histories, which are made up, are searched for, and tell times only
     users = user_vectors(model, questions.held_out or questions.timed)
-    library, told = _answers(file, {"users": users.numpy(), "timed": np.array(BATCHES)}, scratch)
+    library, told = fresh_answers(file, {"users": users.numpy(), "timed": np.array(BATCHES)}, scratch)
     some = {size: torch.from_numpy(np.resize(users.numpy(), (size, users.shape[1]))) for size in BATCHES}
     times = {str(size): milliseconds(partial(exact_top, vectors, items)) for size, vectors in some.items()}
-    found, exact = Answers([], told["top_items"], _times(told)), Answers([], exact_top(users, items), times)
-    return _report(file, library, found, exact, questions)
-
-
-def _times(told: dict[str, npt.NDArray[Any]]) -> dict[str, float]:
-    return {str(size): float(told[f"timed.{place}"]) for place, size in enumerate(BATCHES)}
-
-
-def _report(file: Path, library: str, found: Answers, live: Answers, questions: Questions) -> FormReport:
-    apart = [
-        float(differences(torch.from_numpy(scores), torch.from_numpy(expected)).max())
-        for scores, expected in zip(found.scores, live.scores, strict=True)
-    ]
-    users = len(live.top_items) if questions.held_out else 0
-    return FormReport(
-        file=f"{file.parent.name}/{file.name}",
-        library=library,
-        size_bytes=sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")),
-        max_difference=max(apart, default=None),
-        users=users,
-        same_top_10=same_top(found.top_items, live.top_items) if users else None,
-        ndcg_10=ndcg(found.top_items, questions.targets),
-        live_ndcg_10=ndcg(live.top_items, questions.targets),
-        milliseconds=found.milliseconds,
-        live_milliseconds=live.milliseconds,
-    )
-
-
-def _answers(form: Path, questions: dict[str, npt.NDArray[Any]], scratch: Path) -> tuple[str, dict[str, Any]]:
-    """What a fresh process, which knows nothing of seqrec, answers from a form: its library, and arrays by name.
-
-    Raises:
-        BundleError: it ended with an error.
-    """
-    asked, answered = scratch / "questions.npz", scratch / "answers.npz"
-    np.savez(asked, **questions)  # type: ignore[arg-type]
-    # isolated: neither the working folder nor PYTHONPATH can lend it what it is to do without
-    command = [sys.executable, "-I", answer.__file__, str(form), str(asked), str(answered)]
-    process = subprocess.run([*command, str(torch.get_num_threads())], capture_output=True, text=True, check=False)
-    if process.returncode:
-        said = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
-        raise BundleError(f"a fresh process cannot open `{form.name}`", reason="\n    ".join(said[-12:]))
-    with np.load(answered) as found:
-        arrays = {name: found[name] for name in found}
-    return str(arrays.pop("library")), arrays
+    found, exact = Answers([], told["top_items"], times_of(told)), Answers([], exact_top(users, items), times)
+    return report_of(file, library, found, exact, questions)

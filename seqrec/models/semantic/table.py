@@ -35,12 +35,13 @@ class CodeTable(Items):
     Attributes:
         weight: float (sum of sizes, D), the vectors of level 0, then those of level 1, and so on.
         codes: int64 (N, m), as `SemanticIds`; saved with the weights, whose rows mean nothing without.
+        first_rows: int64 (m,), the first row of each level.
         sizes: codes of each level.
         trie: of all ids.
     """
 
     codes: Tensor
-    _first_rows: Tensor
+    first_rows: Tensor
 
     def __init__(self, ids: SemanticIds, settings: SemanticItemsSettings):
         super().__init__()
@@ -50,7 +51,7 @@ class CodeTable(Items):
         self.trie = CodeTrie(ids)
         self.register_buffer("codes", ids.codes)
         self.register_buffer("sizes_of_levels", ids.sizes)
-        self.register_buffer("_first_rows", ids.sizes.cumsum(0) - ids.sizes, persistent=False)
+        self.register_buffer("first_rows", ids.sizes.cumsum(0) - ids.sizes, persistent=False)
         self.register_load_state_dict_pre_hook(_check_codes)  # type: ignore[no-untyped-call]
 
     @property
@@ -66,12 +67,12 @@ class CodeTable(Items):
         Returns:
             float (B, L * m, D), the codes of an item one after another.
         """
-        codes: Tensor = self.codes[(items - 1).clamp(min=0)] + self._first_rows
+        codes: Tensor = self.codes[(items - 1).clamp(min=0)] + self.first_rows
         return F.embedding(codes.flatten(1), self.weight)
 
     def vectors(self, codes: Tensor, level: int) -> Tensor:
         """Vectors, float (…, D), of codes of one level, int64 (…)."""
-        return F.embedding(codes + self._first_rows[level], self.weight)
+        return F.embedding(codes + self.first_rows[level], self.weight)
 
     def level(self, level: int) -> Tensor:
         """float (C, D): the vectors of a level's C codes."""
