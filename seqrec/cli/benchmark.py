@@ -25,8 +25,8 @@ def peft(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: full, head_only, lora, rslora, dora, adalora, ia3, oft, layer_norm, bottleneck, "
-            "prefix, prompt; all that fit the backbone by default.",
+            help="Comma-separated: full, head_only, lora, rslora, pissa, dora, adalora, vera, ia3, oft, layer_norm, "
+            "bottleneck, prefix, prompt; all that fit the backbone by default.",
             show_default=False,
         ),
     ] = None,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from seqrec.models.adapters import ADAPTER_NAME, forget_words, virtual_tokens
+from seqrec.models.adapters import ADAPTER_NAME, as_plain_lora, forget_words, starts_from_weights, virtual_tokens
 
 ITEM_IDS_FILE = "items.json"
 ITEMS_FILE = "items.safetensors"
@@ -77,7 +77,10 @@ def save_adapter(model: PeftModel, folder: Path, *, base_source: str) -> None:
     with _saved_config(model, base_source):
         # The word embeddings look resized, since item vectors took their place: peft would add them to the adapter.
         # With a state dict given, peft does not take the empty layers of AdaLoRA's rank 0 for a failed gathering.
-        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=model.state_dict())
+        state = model.state_dict()
+        if starts_from_weights(model):
+            state = as_plain_lora(model, model.peft_config[ADAPTER_NAME], ADAPTER_NAME)
+        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
     (folder / "README.md").unlink()  # peft's blank form of a model card; the bundle has a card that says something
 
 

@@ -84,8 +84,11 @@ METHODS = {
     "head_only": Method(None, sized=False),
     "lora": Method(lambda n: {"kind": "lora", "rank": n}),
     "rslora": Method(lambda n: {"kind": "lora", "rank": n, "rank_stabilized": True}),
+    "pissa": Method(lambda n: {"kind": "lora", "rank": n, "initialization": "pissa"}),
     "dora": Method(lambda n: {"kind": "lora", "rank": n, "dora": True}),
     "adalora": Method(lambda n: {"kind": "adalora", "initial_rank": n + max(1, n // 2), "target_rank": n}),
+    # its size is that of matrices that are not trained: at LoRA's number of parameters they would be thousands wide
+    "vera": Method(lambda n: {"kind": "vera", "rank": n}, sizes=[2**k for k in range(4, 11)]),
     "ia3": Method(lambda n: {"kind": "ia3"}, sized=False),
     "oft": Method(lambda n: {"kind": "oft", "block_size": n}, sizes=[2**k for k in range(1, 10)]),
     "layer_norm": Method(lambda n: {"kind": "layer_norm"}, sized=False),

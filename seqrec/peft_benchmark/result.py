@@ -99,9 +99,10 @@ class ExperimentResult(Settings):
         return len(rates) > 1 and self.lr in (min(rates), max(rates))
 
     def seconds_to(self, quality: float) -> float | None:
-        """Mean seconds of training until validation has reached a quality; None where a seed has not."""
-        times = [next((p["seconds"] for p in curve if p["value"] >= quality), math.inf) for curve in self.curves]
-        return None if math.inf in times else mean(times)
+        """Mean seconds of training until the seeds' mean validation has reached a quality; None where it has not."""
+        validations = zip(*self.curves, strict=False)  # one that was interrupted may have fewer
+        reached = (points for points in validations if mean(p["value"] for p in points) >= quality)
+        return next((mean(p["seconds"] for p in points) for points in reached), None)
 
 
 class Protocol(Settings):

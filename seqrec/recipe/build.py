@@ -265,12 +265,12 @@ def check_recipe(recipe: Recipe) -> None:
             where=f"selection.metric: {recipe.selection.metric}",
             do="take `auc` with the head `outcome`, and another metric with all others",
         )
-    plain_lora = isinstance(adapter, LoraSettings) and not adapter.dora
+    plain_lora = isinstance(adapter, LoraSettings) and not adapter.dora and adapter.initialization == "random"
     if chosen["model.backbone.quantize"] is not None and adapter is not None and not plain_lora:
         raise UnsupportedError(
             f"`{adapter.kind}` over quantized weights has not been tried",
             where="model.backbone.quantize",
-            do="use `lora` without `dora`, or leave it null",
+            do="use `lora` without `dora` and with `initialization: random`, or leave it null",
         )
     if not isinstance(adapter, AdaLoraSettings):
         return

@@ -33,6 +33,8 @@ _MINILM = {"backbone": {"kind": "pretrained", "source": MINILM}, "items": {"widt
 _ADALORA = {"kind": "adalora", "initial_rank": 3, "target_rank": 1, "warmup": 0.1, "final": 0.4, "interval": 2}
 ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"kind": "lora", "rank": 4},
+    "pissa": {"kind": "lora", "rank": 4, "rank_stabilized": True, "initialization": "pissa"},
+    "vera": {"kind": "vera", "rank": 32, "initial_scale": 1.0},
     "adalora": _ADALORA,
     "dora": {"kind": "lora", "rank": 4, "rank_stabilized": True, "dora": True},
     "ia3": {"kind": "ia3"},

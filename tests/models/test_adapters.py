@@ -346,3 +346,37 @@ def test_what_a_prefix_or_prompt_does_not_fit() -> None:
         attach(hstu, PromptSettings(kind="prompt"), total_steps=10)
     with pytest.raises(AdapterError, match=r"(?s)activation_checkpointing: .*computed again"):
         attach(small(activation_checkpointing=True), prefix, total_steps=10)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_pissa_takes_the_largest_part_of_the_weights_and_gives_it_back(kind: str) -> None:
+    base = small(kind).eval()
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    vectors = torch.randn(2, 5, 4)
+    with torch.no_grad():
+        expected = base(inputs_embeds=vectors).last_hidden_state
+        model = attach(base, LoraSettings(kind="lora", rank=2, initialization="pissa"), total_steps=10)
+        torch.testing.assert_close(model(inputs_embeds=vectors).last_hidden_state, expected, rtol=1e-5, atol=1e-5)
+    layer = next(module for module in model.modules() if hasattr(module, "first_A"))
+    rest = torch.linalg.svdvals(layer.get_base_layer().weight)
+    assert (rest[-2:] < 1e-6).all()  # two singular values are in the adapter
+    assert (torch.linalg.svdvals(layer.first_B @ layer.first_A)[:2] > 1e-3).all()
+    torch.nn.init.normal_(layer.lora_B[ADAPTER_NAME].weight)  # as training does, which leaves the first ones alone
+    after = without_adapter(model).state_dict()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_pissa_and_lengths_of_whole_weights_are_refused_together() -> None:
+    with pytest.raises(ValidationError, match="`dora` takes lengths of whole weights"):
+        LoraSettings(kind="lora", dora=True, initialization="pissa")
+
+
+def test_vera_s_matrices_are_shared_and_made_again(build: Build) -> None:
+    one, other = (build("llama", "vera", seed=seed) for seed in (0, 1))
+    assert not any("vera_A" in name or "vera_B" in name for name in one.state_dict())
+    other.load_state_dict(one.state_dict())
+    vectors, lengths = torch.ones(1, 3, 16), torch.tensor([3])
+    assert torch.equal(one.backbone(vectors, lengths), other.backbone(vectors, lengths))
+    matrices = {id(module.vera_A) for module in one.modules() if hasattr(module, "vera_lambda_b")}
+    assert len(matrices) == 1

@@ -15,6 +15,7 @@ from seqrec.models.adapters.attach import (
     why_not_merged,
     without_adapter,
 )
+from seqrec.models.adapters.pissa import as_plain_lora, starts_from_weights
 from seqrec.models.adapters.settings import (
     AdaLoraSettings,
     AdapterSettings,
@@ -25,6 +26,7 @@ from seqrec.models.adapters.settings import (
     OftSettings,
     PrefixSettings,
     PromptSettings,
+    VeraSettings,
     VirtualTokenSettings,
 )
 
@@ -39,14 +41,17 @@ __all__ = [
     "OftSettings",
     "PrefixSettings",
     "PromptSettings",
+    "VeraSettings",
     "VirtualTokenSettings",
     "allocate_ranks",
     "allocator_state",
+    "as_plain_lora",
     "attach",
     "forget_words",
     "load_allocator_state",
     "orthogonality_penalty",
     "rank_pattern",
+    "starts_from_weights",
     "virtual_tokens",
     "why_not_merged",
     "without_adapter",

@@ -10,9 +10,11 @@ from transformers import PreTrainedModel
 
 from seqrec.errors import AdapterError
 from seqrec.models.adapters.bottleneck import BottleneckModel
+from seqrec.models.adapters.pissa import give_back_first_updates, keep_first_updates
 from seqrec.models.adapters.settings import (
     AnyAdapterSettings,
     LayerNormSettings,
+    LoraSettings,
     VirtualTokenSettings,
     linear_layers,
 )
@@ -43,6 +45,8 @@ def attach(base: PreTrainedModel, settings: AnyAdapterSettings, *, total_steps: 
             do="set `model.backbone.trainable: false`, or leave the adapter out",
         )
     model = get_peft_model(base, settings.peft_config(base, total_steps), adapter_name=ADAPTER_NAME)
+    if isinstance(settings, LoraSettings) and settings.initialization == "pissa":
+        keep_first_updates(model, ADAPTER_NAME)
     for name, parameter in base.named_parameters():  # peft freezes all; a recipe may train backbone and adapter
         if name.replace(".base_layer", "") in trainable:
             parameter.requires_grad_(True)
@@ -67,7 +71,9 @@ def without_adapter(model: PeftModel) -> PreTrainedModel:
     """A copy of the base model as it is under the adapter, with its own layers back in place."""
     if virtual_tokens(model):  # they are around the model, and not in it
         return copy.deepcopy(model.get_base_model())
-    base: PreTrainedModel = copy.deepcopy(model).unload()
+    copied = copy.deepcopy(model)
+    give_back_first_updates(copied, ADAPTER_NAME)
+    base: PreTrainedModel = copied.unload()
     return base
 
 

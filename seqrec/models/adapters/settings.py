@@ -15,6 +15,7 @@ from peft import (
     PrefixTuningConfig,
     PromptTuningConfig,
     TaskType,
+    VeraConfig,
 )
 from pydantic import Field, model_validator
 from torch import nn
@@ -52,16 +53,53 @@ class LoraSettings(Settings):
         description="Learn the length of each output's weights apart from their direction, which the update turns. "
         "Source: Liu et al. 2024, arXiv:2402.09353.",
     )
+    initialization: Literal["random", "pissa"] = Field(
+        default="random",
+        description="What the update begins with: `random`, nothing, as B is zero; `pissa`, the largest singular "
+        "values and vectors of the weights, of which the rest is frozen. Source: Meng et al. 2024, arXiv:2404.02948.",
+    )
     target_modules: LinearLayers = "all-linear"
+
+    @model_validator(mode="after")
+    def _check(self) -> LoraSettings:
+        if self.dora and self.initialization == "pissa":
+            raise ValueError("`dora` takes lengths of whole weights, and `initialization: pissa` takes a part of them")
+        return self
 
     def peft_config(self, base: nn.Module, total_steps: int) -> PeftConfig:
         """PEFT's config of it; arguments as of `attach`."""
         return LoraConfig(
             r=self.rank,
+            init_lora_weights="pissa" if self.initialization == "pissa" else True,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             use_rslora=self.rank_stabilized,
             use_dora=self.dora,
+            target_modules=self.target_modules,
+            fan_in_fan_out=_fan_in_fan_out(base),
+        )
+
+
+class VeraSettings(Settings):
+    """Two factors a layer, around random matrices that all layers share.
+
+    They are made again from their seed wherever the adapter is opened, and are in no checkpoint and no export.
+    Source: Kopiczko et al. 2023, arXiv:2310.11454.
+    """
+
+    kind: Literal["vera"]
+    rank: int = Field(default=256, ge=1, description="Rank of the shared matrices.")
+    initial_scale: float = Field(default=0.1, gt=0, description="Factors of the inner values at the start.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
+    target_modules: LinearLayers = "all-linear"
+
+    def peft_config(self, base: nn.Module, total_steps: int) -> PeftConfig:
+        """PEFT's config of it; arguments as of `attach`."""
+        return VeraConfig(
+            r=self.rank,
+            d_initial=self.initial_scale,
+            vera_dropout=self.dropout,
+            save_projection=False,
             target_modules=self.target_modules,
             fan_in_fan_out=_fan_in_fan_out(base),
         )
@@ -275,6 +313,7 @@ class PromptSettings(Settings):
 VirtualTokenSettings = PrefixSettings | PromptSettings
 AnyAdapterSettings = (
     LoraSettings
+    | VeraSettings
     | AdaLoraSettings
     | Ia3Settings
     | OftSettings
