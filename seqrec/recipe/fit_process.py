@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from seqrec.errors import RecipeError, TrainingError
+from seqrec.errors import AdapterError, BackboneError, RecipeError, TrainingError, UnsupportedError
 from seqrec.recipe.load import dump_recipe
 from seqrec.recipe.run import Run, write_text
 from seqrec.recipe.schema import Recipe
 
-_NOT_FINITE = "the loss is"
+_REFUSED = tuple(f"{error.__name__}: " for error in (RecipeError, UnsupportedError, AdapterError, BackboneError))
 
 
 def fit_in_process(recipe: Recipe, folder: Path) -> Run | None:
@@ -36,9 +36,8 @@ def fit_in_process(recipe: Recipe, folder: Path) -> Run | None:
     if process.returncode == 0:
         return Run.open(folder / "runs" / recipe.name)
     said = log.read_text().strip().splitlines()
-    errors = [line for line in said if line.startswith((f"{TrainingError.__name__}:", f"{RecipeError.__name__}:"))]
-    if any(line.startswith(TrainingError.__name__) and _NOT_FINITE in line for line in errors):
+    if any(line.startswith(TrainingError.__name__) and "the loss is" in line for line in said):
         return None
-    if errors and errors[-1].startswith(RecipeError.__name__):
-        raise RecipeError(errors[-1].partition(": ")[2], log=str(log))
+    if refused := next((line for line in said if line.startswith(_REFUSED)), None):
+        raise RecipeError(refused.partition(": ")[2], log=str(log))
     raise TrainingError("training ended with an error", where=recipe.name, said="\n    ".join(said[-8:]), log=str(log))

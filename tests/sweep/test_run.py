@@ -105,10 +105,11 @@ def test_another_sweep_is_refused(recipe: Path, out: Path) -> None:
 
 def test_settings_without_a_value_say_why(recipe: Path, tmp_path: Path) -> None:
     """One whose loss is not finite, and one whose values do not go together: the others count."""
-    fields = ("optimizer.lr=1e-2,1e30", "model.backbone.heads=2,3")
+    fields = ("optimizer.lr=1e-2,1e30", "model.adapter=null,{kind: oft}")
     found = CliRunner().invoke(app, arguments(recipe, tmp_path / "out", 4, fields))
     assert found.exit_code == 0, found.output
     assert "the loss is not finite" in found.output
+    assert "PEFT rotates `torch.nn.Linear` only" in found.output
     assert "[4/4]" in found.output
 
 
