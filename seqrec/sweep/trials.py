@@ -121,13 +121,17 @@ class Trials:
 
     def _give_back(self) -> None:
         """Lets those be proposed again whose process has died."""
-        for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
+        for trial in self._running():
             try:
                 with self._lock(trial.number, timeout=0):
-                    self._give_up(trial.number)
-                    self._study.enqueue_trial(trial.params)
+                    if trial.number in {still.number for still in self._running()}:  # it may just have been told of
+                        self._give_up(trial.number)
+                        self._study.enqueue_trial(trial.params)
             except Timeout:
                 pass
+
+    def _running(self) -> list[FrozenTrial]:
+        return self._study.get_trials(states=(TrialState.RUNNING,))
 
     def _give_up(self, number: int) -> None:
         self._study.tell(number, state=TrialState.FAIL)  # which samplers leave out
