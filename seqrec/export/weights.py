@@ -79,7 +79,7 @@ def save_adapter(model: PeftModel, folder: Path, *, base_source: str) -> None:
         # With a state dict given, peft does not take the empty layers of AdaLoRA's rank 0 for a failed gathering.
         state = model.state_dict()
         if starts_from_weights(model):
-            state = as_plain_lora(model, model.peft_config[ADAPTER_NAME], ADAPTER_NAME)
+            state = as_plain_lora(model, ADAPTER_NAME)
         model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
     (folder / "README.md").unlink()  # peft's blank form of a model card; the bundle has a card that says something
 

@@ -14,6 +14,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ class _Search:
     overrides: tuple[str, ...]
     space: tuple[SearchedField, ...]
 
-    @property
+    @cached_property
     def recipe(self) -> Recipe:
         """As it is without any trial."""
         return load_recipe(self.file, self.overrides)

@@ -1,4 +1,4 @@
-"""Forms of a model for runtimes other than PyTorch: ONNX, ONNX in 8 bits, an index of item vectors."""
+"""Forms of a model for other programs: ONNX, ONNX in 8 bits, an index of item vectors, `transformers.generate`."""
 
 from seqrec.export.forms.questions import Questions, ask
 from seqrec.export.forms.report import FORMS, Form, FormReport, parse_forms

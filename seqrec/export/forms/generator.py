@@ -86,10 +86,11 @@ def write_generator(
         language_model(model).save_pretrained(str(place))
     words = _words(model.items.sizes)
     _tokenizer(words).save_pretrained(str(place))
-    codes = model.items.codes + model.items.first_rows
+    firsts = model.items.first_rows
+    codes = model.items.codes + firsts
     about = {
         "max_history": max_length,
-        "levels": [list(bounds) for bounds in _levels(model.items.sizes)],
+        "levels": [[first, first + size] for first, size in zip(firsts.tolist(), model.items.sizes, strict=True)],
         "ids": {item: "".join(words[c] for c in row) for item, row in zip(item_ids, codes.tolist(), strict=True)},
     }
     (place / IDS_FILE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
@@ -135,12 +136,6 @@ def language_model(model: SemanticIdModel) -> PreTrainedModel:
         pad_token_id=n_codes,
     )
     return found
-
-
-def _levels(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """First token of each level, and the one behind its last."""
-    stops = [sum(sizes[: level + 1]) for level in range(len(sizes))]
-    return [(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
 
 
 def _words(sizes: Sequence[int]) -> list[str]:

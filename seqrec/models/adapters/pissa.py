@@ -10,10 +10,10 @@ Source: PiSSA, Meng et al. 2024, arXiv:2404.02948.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
@@ -48,14 +48,14 @@ def give_back_first_updates(model: PeftModel, name: str) -> None:
             weight += first.T if layer.fan_in_fan_out else first
 
 
-def as_plain_lora(model: PeftModel, config: LoraConfig, name: str) -> Mapping[str, Tensor]:
-    """The state of an adapter for the base model's own weights, which the config is changed to describe.
+def as_plain_lora(model: PeftModel, name: str) -> dict[str, Tensor]:
+    """The state of an adapter for the base model's own weights.
 
     Args:
-        model: with an adapter for which `starts_from_weights` holds.
-        config: of the adapter; is changed.
+        model: with an adapter for which `starts_from_weights` holds; its config is changed to describe that state.
         name: of the adapter.
     """
+    config = model.peft_config[name]
     kept = (_FIRST_A, _FIRST_B)
     state = {path: tensor for path, tensor in model.state_dict().items() if not path.endswith(kept)}
     for path, layer in _layers(model):
