@@ -73,7 +73,9 @@ def run_card(bundle: Path) -> list[str]:
     """The slate of the card's last code, in a process without seqrec."""
     code = re.findall(r"```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)[-1]
     code = (
-        "import sys\nsys.path.insert(0, '.')\n" + code + "print(json.dumps(slate))\nassert 'seqrec' not in sys.modules"
+        "import json, sys\nsys.path.insert(0, '.')\n"
+        + code
+        + "print(json.dumps(slate))\nassert 'seqrec' not in sys.modules"
     )
     said = subprocess.run([sys.executable, "-I", "-c", code], cwd=bundle, check=True, capture_output=True, text=True)
     slate: list[str] = json.loads(said.stdout.splitlines()[-1])
@@ -99,10 +101,12 @@ def test_what_must_not_come_is_left_out(tmp_path: Path, quick: None) -> None:
     path = export(tmp_path / "bundle", model, settings, forms=["generate"])
     history = [ITEM_IDS.index(item_id) + 1 for item_id in HISTORIES[0]]
     best = [ITEM_IDS[i - 1] for i in lists(model, history, hidden=[])]
-    hidden = [ITEM_IDS.index(item_id) for item_id in best[:3]]
+    hidden = best[:3]
     card = path / "README.md"
-    card.write_text(card.read_text().replace("beams=beams)", f"beams=beams, hidden=[{hidden}])"))
-    assert run_card(path) == [ITEM_IDS[i - 1] for i in lists(model, history, hidden=[place + 1 for place in hidden])]
+    card.write_text(card.read_text().replace("]])\n", f"]], hidden=[{hidden}])\n"))
+    assert run_card(path) == [
+        ITEM_IDS[i - 1] for i in lists(model, history, hidden=[ITEM_IDS.index(i) + 1 for i in hidden])
+    ]
 
 
 def lists(model: SemanticIdModel, history: list[int], hidden: list[int]) -> list[int]:

@@ -3,7 +3,6 @@
 It runs as a file, so that nothing of seqrec comes along.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
-class Generator:
-    """The exported model with all that it is used with, which lies in its folder."""
+class Answers:
+    """Lists as arrays, by the program that lies in the model's folder."""
 
     def __init__(self, folder: str):
         sys.path.insert(0, folder)
-        from items_only import NOT_FOUND, ItemsOnly  # type: ignore[import-not-found]  # the folder's own copy
+        from item_generator import ItemGenerator  # type: ignore[import-not-found]  # the folder's own copy
 
-        self._not_found, self._items_only = NOT_FOUND, ItemsOnly
-        self._model = AutoModelForCausalLM.from_pretrained(folder)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        about = json.loads((Path(folder) / "ids.json").read_text(encoding="utf-8"))
-        self._texts, self._levels = list(about["ids"].values()), about["levels"]
-        self._place = {text: place for place, text in enumerate(self._texts)}
-        self._ids = self._tokenizer(self._texts).input_ids
+        self._generator = ItemGenerator(folder)
+        self._numbers = {item_id: item for item, item_id in enumerate(self._generator.item_ids, 1)}
 
     def lists(self, items: Any, lengths: Any) -> tuple[Any, Any]:
         """Items int64 (B, beams), from 1, and their scores float32, best first; 0 where there are no more.
@@ -37,19 +30,13 @@ class Generator:
             lengths: int64 (B,).
         """
         rows = zip(items.tolist(), lengths.tolist(), strict=True)
-        texts = ["".join(self._texts[item - 1] for item in row[:length]) for row, length in rows]
-        inputs = self._tokenizer(texts, return_tensors="pt", padding=True)
-        prompt, beams = inputs.input_ids.shape[1], self._model.generation_config.num_beams
-        only = self._items_only(self._ids, self._levels, prompt, beams=beams)
-        found = self._model.generate(
-            **inputs, logits_processor=[only], return_dict_in_generate=True, output_scores=True
-        )
-        scores = found.sequences_scores.view(len(texts), beams).numpy()
-        there = scores > self._not_found
-        texts = self._tokenizer.batch_decode(found.sequences[torch.from_numpy(there.ravel()), prompt:])
-        listed = np.zeros(scores.shape, np.int64)
-        listed[there] = [self._place[text] + 1 for text in texts]
-        return listed, np.where(there, scores, 0)
+        histories = [[self._generator.item_ids[item - 1] for item in row[:length]] for row, length in rows]
+        shape = len(histories), self._generator.model.generation_config.num_beams
+        listed, scores = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+        for row, found in enumerate(self._generator.lists(histories)):
+            listed[row, : len(found)] = [self._numbers[item_id] for item_id, _ in found]
+            scores[row, : len(found)] = [score for _, score in found]
+        return listed, scores
 
 
 def main(folder: str, questions: str, answers: str, threads: str) -> None:
@@ -59,7 +46,7 @@ def main(folder: str, questions: str, answers: str, threads: str) -> None:
 
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(int(threads))
-    generator, asked = Generator(folder), np.load(questions)
+    generator, asked = Answers(folder), np.load(questions)
     found: dict[str, Any] = {"library": f"transformers {transformers.__version__}"}
     for name in (key.removesuffix(".items") for key in asked if key.endswith(".items")):
         histories = asked[f"{name}.items"], asked[f"{name}.lengths"]

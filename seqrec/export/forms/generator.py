@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from seqrec.errors import BundleError
-from seqrec.export.forms import answer_generator, items_only
+from seqrec.export.forms import answer_generator, item_generator
 from seqrec.export.forms.answer import TOP, milliseconds
 from seqrec.export.forms.compare import answers_of, fresh_answers, refuse_unlike, report_of
 from seqrec.export.forms.questions import Answers, Histories, Questions, stacked
@@ -94,7 +94,7 @@ def write_generator(
         "ids": {item: "".join(words[c] for c in row) for item, row in zip(item_ids, codes.tolist(), strict=True)},
     }
     (place / IDS_FILE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-    shutil.copy(items_only.__file__, place)
+    shutil.copy(item_generator.__file__, place)
     with evaluating(model), tempfile.TemporaryDirectory() as scratch:
         live = _live_answers(model, questions)
         library, told = fresh_answers(place, questions.arrays(), Path(scratch), answer_generator.__file__)
