@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from seqrec.event_columns import NO_COLUMNS, ColumnName, EventColumns
 from seqrec.models.adapters import virtual_tokens
 from seqrec.models.architectures import Network
-from seqrec.models.dropout import key_dropout
+from seqrec.models.dropout import ATTENTION, key_dropout
+from seqrec.models.last_position import by_attention_alone, last_position, shorten
 
 
 class Backbone(nn.Module):
@@ -52,6 +54,11 @@ class Backbone(nn.Module):
         self._prefix_of_base = next(f"{name}." for name, module in self.named_modules() if module is base)
         self._virtual_tokens = virtual_tokens(self.model)
         self.dropout_keys = key_dropout(self.model, base)
+        # a prompt's positions would be counted with the lengths, and a compiled block is one piece
+        whole = compiled or self._virtual_tokens or base.config._attn_implementation != ATTENTION
+        self._shortens = not whole and by_attention_alone(base)
+        if self._shortens:
+            shorten(self.blocks()[-1])
         if compiled:
             for block in self.blocks():
                 block.compile(dynamic=True)  # lengths differ from batch to batch
@@ -67,7 +74,13 @@ class Backbone(nn.Module):
         return usable_positions(self.model) - self._virtual_tokens
 
     def forward(
-        self, vectors: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS, cache: Cache | None = None
+        self,
+        vectors: Tensor,
+        lengths: Tensor,
+        events: EventColumns = NO_COLUMNS,
+        cache: Cache | None = None,
+        *,
+        last_only: bool = False,
     ) -> Tensor:
         """Hidden states of right-padded sequences.
 
@@ -76,6 +89,7 @@ class Backbone(nn.Module):
             lengths: int64 (B,), real positions of each row, 1..L.
             events: columns (B, L) beside ``vectors``, at least those of `columns`.
             cache: takes keys and values, for `step`; causal backbones of transformers only.
+            last_only: whether no position but a row's last will be read, which saves time out of training.
         Returns:
             float (B, L, H); what stands at padding must not be read.
         """
@@ -83,7 +97,10 @@ class Backbone(nn.Module):
         mask = None if self.causal else _attention_mask(lengths, vectors.shape[1])
         keeps = {"use_cache": False} if cache is None else {"use_cache": True, "cache": cache}
         columns = {name: getattr(events, name) for name in self.columns}
-        hidden: Tensor = self.model(inputs_embeds=vectors, attention_mask=mask, **keeps, **columns).last_hidden_state
+        shortened = last_only and self._shortens and not self.training and not torch.compiler.is_compiling()
+        with last_position(lengths) if shortened else nullcontext():
+            found = self.model(inputs_embeds=vectors, attention_mask=mask, **keeps, **columns)
+        hidden: Tensor = found.last_hidden_state
         return hidden[:, -vectors.shape[1] :]  # a prompt stands before them
 
     def step(self, vectors: Tensor, positions: Tensor, visible: Tensor, cache: Cache) -> Tensor:

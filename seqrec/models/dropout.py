@@ -20,9 +20,11 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from seqrec.models.last_position import LastPosition
+
 _LANES = 4  # draws of 16 bits in a word
 _AXIS = 20  # bits of a counter that each axis of a tensor has
-_ATTENTION = "seqrec_keyed"
+ATTENTION = "seqrec_keyed"
 _SHORT = 64  # positions: at 4 the kernel takes three times as long as single steps, at 100 two thirds of their time
 
 
@@ -109,7 +111,7 @@ def key_dropout(model: nn.Module, base: PreTrainedModel) -> RowKeys:
         # every module, since nothing that all architectures have tells which ones ask for attention
         module.dropout_site = Site(keys, f"{name}.attention")
     if base.config._attn_implementation == "sdpa":
-        base.set_attn_implementation(_ATTENTION)
+        base.set_attn_implementation(ATTENTION)
     return keys
 
 
@@ -160,6 +162,10 @@ def _keyed_attention(
 
     Arguments are as Hugging Face's interface has them.
     """
+    shortened: LastPosition | None = getattr(module, "last_position", None)
+    if shortened is not None and (asked := shortened.attend(query, key, value, attention_mask)):
+        query, key, value, attention_mask = asked
+        is_causal = False  # the mask has it
     if not dropout and not _in_steps(query, key):
         options = others | {"scaling": scaling, "is_causal": is_causal, "position_bias": position_bias}
         found: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
@@ -189,5 +195,5 @@ def _in_steps(query: Tensor, key: Tensor) -> bool:
     return query.shape[-2] == key.shape[-2] <= _SHORT
 
 
-AttentionInterface.register(_ATTENTION, _keyed_attention)
-AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+AttentionInterface.register(ATTENTION, _keyed_attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -70,13 +70,16 @@ class SequenceModel(RankingModel):
         of_text = () if writer is None else writer.columns
         self.columns = tuple(dict.fromkeys((*events.columns, *backbone.columns, *of_text)))
 
-    def forward(self, inputs: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, events: EventColumns = NO_COLUMNS, *, last_only: bool = False
+    ) -> Tensor:
         """Hidden vectors at every position, whose products with `item_vectors` are scores.
 
         Args:
             inputs: int64 (B, L), items, MASK, or PAD beyond ``lengths``.
             lengths: int64 (B,), 1..L.
             events: columns (B, L) beside ``inputs``, at least those of `columns`.
+            last_only: as in `Backbone.forward`.
         Returns:
             float (B, L, D); what stands at padding must not be read.
         Raises:
@@ -85,7 +88,7 @@ class SequenceModel(RankingModel):
         events = events.of(self.columns)
         if self.writer is None:
             vectors = self.project_in(self.events(self.items(inputs), events))
-            found = self.backbone(vectors, lengths, events)
+            found = self.backbone(vectors, lengths, events, last_only=last_only)
         else:
             found = self.writer.read(inputs, self.backbone, events)
         hidden: Tensor = self.project_out(found)
@@ -158,7 +161,7 @@ class SequenceModel(RankingModel):
             float (B, D).
         """
         inputs, lengths, events = self.head.query(items, lengths, events)
-        hidden = self.forward(inputs, lengths, events)  # as in `training_loss`
+        hidden = self.forward(inputs, lengths, events, last_only=True)  # as in `training_loss`
         return last(hidden, lengths)
 
     def item_vectors(self) -> Tensor:

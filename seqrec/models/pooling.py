@@ -46,4 +46,5 @@ class Pooling(nn.Module):
 
 def last(hidden: Tensor, lengths: Tensor) -> Tensor:
     """Of float (B, L, D) the vectors at the last of each row's positions, float (B, D)."""
-    return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+    # `len` would tie an exported graph to one number of rows
+    return hidden[torch.arange(lengths.shape[0], device=lengths.device), lengths - 1]
