@@ -42,7 +42,7 @@ VERBS = {
         "--dry-run",
     },
     "sweep": {"recipe", "overrides", "--over", "--trials", "--out"},
-    "benchmark peft": {"recipe", "overrides", "--out", "--methods", "--parameters", "--lr", "--seed"},
+    "benchmark peft": {"recipe", "overrides", "--out", "--methods", "--parameters", "--lr", "--seed", "--minutes"},
     "evaluate": {
         "trained", "--split", "--devices", "--accelerator", "--store", "--baselines", "--diversify", "--json",
     },

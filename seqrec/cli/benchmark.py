@@ -46,12 +46,21 @@ def peft(
             show_default=False,
         ),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Train every method for so long, in the steps that it takes in it, instead of the recipe's length.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Repeatable; 1 and 2 by default.")] = None,
 ) -> None:
     """Compare methods of fine-tuning on a recipe's backbone and data: quality, costs, what the backbone forgets.
 
-    Every method trains as long as the recipe says, with each learning rate; the best by validation trains with all
-    seeds. The same command goes on where it stopped, and several at once, as an array of Slurm, share the work.
+    Every method trains as long as the recipe or `--minutes` says, with each learning rate; the best by validation
+    trains with all seeds. The same command goes on where it stopped, and several at once, as an array of Slurm, share
+    the work.
 
     Example: `seqrec benchmark peft recipes/amazon-beauty-minilm-lora.yaml --methods full,lora,ia3 trainer.max_epochs=2`
     """
@@ -68,6 +77,7 @@ def peft(
         budgets=parameters or (),
         learning_rates=lr or (),
         seeds=seed or (1, 2),
+        minutes=minutes,
         say=say,
     )
     if result is not None:

@@ -110,13 +110,21 @@ class Protocol(Settings):
 
     recipe: str = Field(description="Name of the recipe.")
     metric: str = Field(description="What is measured.")
-    epochs: int | None = Field(description="Of each training.")
+    epochs: int | None = Field(description="Of each training; null where steps or time limit it.")
+    minutes: float | None = Field(None, description="That each training took by its speed, where that limited it.")
     seeds: list[int] = Field(description="Of the chosen runs; the search used the first.")
     learning_rates: list[float] = Field(description="Tried for each experiment.")
     users: int = Field(description="Evaluated on test.")
     seconds: float = Field(description="Of all trainings together.")
     left_out: dict[str, str] = Field(description="Methods that do not fit, and why.")
     versions: dict[str, str] = Field(default_factory=versions, description="Of what it ran on.")
+
+    @property
+    def length(self) -> str:
+        """How long each training was, in words."""
+        if self.minutes is not None:
+            return f"{self.minutes:g} minutes a training, each method by its speed"
+        return "the recipe's steps" if self.epochs is None else f"{self.epochs} epochs a training"
 
 
 class BenchmarkResult(Settings):

@@ -4,6 +4,7 @@ OUT/runs/NAME          run folders
     recipes/NAME.yaml  what each was started with
     logs/NAME.log      what it printed
     rows/NAME.json     its figures, once it has been trained
+    speeds/NAME.json   seconds of a step, where all train equally long
     locks/             which process is at which experiment
 """
 
@@ -23,6 +24,7 @@ from seqrec.peft_benchmark.costs import costs_of, curve_of
 from seqrec.peft_benchmark.experiments import Experiment, make_experiments
 from seqrec.peft_benchmark.language import forgetting
 from seqrec.peft_benchmark.result import BenchmarkResult, ExperimentResult, Protocol, write_result
+from seqrec.peft_benchmark.time_budget import check_time_budget, within_time
 from seqrec.recipe import Recipe, Run, compare_runs, ensure_store, evaluate_run, fit_in_process, write_text
 from seqrec.store.split import Part
 
@@ -38,14 +40,15 @@ def benchmark_peft(
     budgets: Sequence[int] = (),
     learning_rates: Sequence[float] = (),
     seeds: Sequence[int] = (1, 2),
+    minutes: float | None = None,
     say: Callable[[str], None] = print,
 ) -> BenchmarkResult | None:
     """Trains and measures methods of fine-tuning on one backbone and one data set.
 
     Each experiment trains with every learning rate and the first seed, takes the one of the best validation, and trains
-    with it once more for each further seed; all for the recipe's number of epochs. Each training is a process of its
-    own. What has been trained is kept: the same call goes on where it was interrupted, and several at once, on machines
-    that share the folder, divide the experiments among themselves.
+    with it once more for each further seed; all for the recipe's number of epochs, or for an equal time. Each training
+    is a process of its own. What has been trained is kept: the same call goes on where it was interrupted, and several
+    at once, on machines that share the folder, divide the experiments among themselves.
 
     Args:
         recipe: backbone, data, head, length of training.
@@ -53,17 +56,21 @@ def benchmark_peft(
         methods, budgets: as for `make_experiments`.
         learning_rates: to try; empty for the recipe's own, a third of it and three times it.
         seeds: at least one.
+        minutes: that each training takes, validations apart (see `within_time`); None for the recipe's length.
         say: told of each run.
     Returns:
         The result; None while other processes are still at work on some experiments.
     Raises:
         TrainingError: no learning rate of an experiment gave a finite loss, or a training ended with another error.
         RunError: the folder holds runs of another recipe.
+        UnsupportedError: a time was given for trainings on several devices.
         Others: as `make_experiments`.
     """
     folder = Path(out)
     rates = tuple(learning_rates) or tuple(float(f"{recipe.optimizer.lr * factor:.3g}") for factor in LR_FACTORS)
     seeds = tuple(dict.fromkeys(seeds))
+    if minutes is not None:
+        check_time_budget(recipe)
     experiments, left_out = make_experiments(recipe, methods, budgets)
     for name in ("rows", "locks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -77,7 +84,10 @@ def benchmark_peft(
         for experiment in waiting:
             try:
                 with FileLock(folder / "locks" / f"{experiment.name}.lock", timeout=0):
-                    chosen[experiment.name] = _measure(experiment, folder, rates, seeds, progress)
+                    own = experiment
+                    if minutes is not None:
+                        own = within_time(experiment, minutes, rates[0], seeds[0], folder)
+                    chosen[experiment.name] = _measure(own, folder, rates, seeds, progress)
                     taken.append(experiment)
             except Timeout:
                 pass  # another process is at work on it, and may be done with it after the others
@@ -85,7 +95,7 @@ def benchmark_peft(
         if not taken:
             say(f"others are at work on {', '.join(experiment.name for experiment in waiting)}; the last one reports")
             return None
-    return _collect(recipe, experiments, left_out, chosen, folder, rates, seeds)
+    return _collect(recipe, experiments, left_out, chosen, folder, rates, seeds, minutes)
 
 
 class _Progress:
@@ -174,6 +184,7 @@ def _collect(
     folder: Path,
     rates: Sequence[float],
     seeds: Sequence[int],
+    minutes: float | None,
 ) -> BenchmarkResult:
     rows = {file.stem: json.loads(file.read_text()) for file in sorted((folder / "rows").glob("*.json"))}
 
@@ -196,7 +207,8 @@ def _collect(
     protocol = Protocol(
         recipe=recipe.name,
         metric=recipe.selection.metric,
-        epochs=recipe.trainer.get("max_epochs"),
+        epochs=None if minutes is not None else recipe.trainer.get("max_epochs"),
+        minutes=minutes,
         seeds=list(seeds),
         learning_rates=list(rates),
         users=test.users,

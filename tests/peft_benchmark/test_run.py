@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from seqrec.errors import AdapterError, RunError, UnsupportedError
 from seqrec.peft_benchmark import BenchmarkResult, benchmark_peft, make_experiments, read_result
-from seqrec.recipe import Recipe, parse_recipe
+from seqrec.recipe import Recipe, Run, parse_recipe
 
 METHODS = ("head_only", "lora", "prefix")
 RATES = (0.003, 0.03)
@@ -114,6 +114,34 @@ def test_a_learning_rate_without_a_finite_loss_loses(recipe: Recipe, folder: Pat
     assert found is not None
     assert found.experiments[0].lr == 0.003
     assert found.experiments[0].search["1e+30"] is None
+
+
+def test_equal_times_give_quicker_methods_more_steps(recipe: Recipe, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"methods": ["full", "head_only"], "learning_rates": (0.003,), "seeds": (1,)}
+    found = benchmark_peft(recipe, tmp_path, minutes=0.1, say=lambda _: None, **options)
+    assert found is not None
+    assert found.protocol.minutes == 0.1
+    assert found.protocol.length == "0.1 minutes a training, each method by its speed"
+    steps = {}
+    for method in options["methods"]:
+        run = Run.open(tmp_path / "runs" / f"{method}-lr0.003-seed1")
+        assert run.result is not None
+        steps[method] = run.result["steps"]
+        second = json.loads((tmp_path / "speeds" / f"{method}-speed.json").read_text())["seconds_of_a_step"]
+        assert abs(steps[method] * second - 6) <= 2 * second  # rounded to a multiple of four
+        assert run.recipe.trainer["max_steps"] == steps[method]
+    assert steps["full"] < steps["head_only"]
+    assert all(len(e.curves[0]) == 4 for e in found.experiments)
+    told: list[str] = []
+    assert benchmark_peft(recipe, tmp_path, minutes=0.1, say=told.append, **options) == found
+    assert not any("about" in line for line in told)
+
+
+def test_times_of_several_devices_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    many = recipe.model_copy(update={"trainer": recipe.trainer | {"devices": 2}})
+    with pytest.raises(UnsupportedError, match="one device each"):
+        benchmark_peft(many, tmp_path / "out", minutes=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_methods_that_do_not_fit_are_left_out_unless_asked_for(recipe: Recipe) -> None:
