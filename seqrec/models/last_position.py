@@ -23,11 +23,13 @@ class _Pass:
 
     Attributes:
         at: int64 (B,), the last position of each row.
+        begun: whether the block is at work.
         asked: what the block made of all positions: queries, keys and values (B, heads, L, width of a head) and the
             mask; None until it did.
     """
 
     at: Tensor
+    begun: bool = False
     asked: tuple[Tensor, Tensor, Tensor, Tensor | None] | None = None
 
 
@@ -69,13 +71,15 @@ class LastPosition:
     def __init__(self, block: nn.Module):
         for module in block.modules():
             module.__dict__["last_position"] = self  # attention's interface is handed no more than its module
+        self._module = block
         self._block: Callable[..., Any] = block.forward
         block.forward = self._forward
 
     def _forward(self, hidden: Tensor, *arguments: Any, **options: Any) -> Any:
         wanted = _pass.get()
-        if wanted is None:
+        if wanted is None or self._hooked():
             return self._block(hidden, *arguments, **options)
+        wanted.begun = True
         with suppress(_Attends):
             self._block(hidden, *arguments, **options)
         rows = torch.arange(len(hidden), device=hidden.device)
@@ -83,6 +87,10 @@ class LastPosition:
         if isinstance(found, tuple):
             return found[0].expand_as(hidden), *found[1:]
         return found.expand_as(hidden)
+
+    def _hooked(self) -> bool:
+        """Whether a part has hooks, which may come in pairs, as those of ZeRO-3: a pass broken off would part them."""
+        return any(part._forward_hooks for part in self._module.modules() if part is not self._module)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
@@ -98,7 +106,7 @@ class LastPosition:
             Queries (B, heads, 1, width of a head), keys, values and a mask (B or 1, 1, 1, L).
         """
         wanted = _pass.get()
-        if wanted is None:
+        if wanted is None or not wanted.begun:
             return None
         if wanted.asked is None:
             wanted.asked = query, key, value, mask

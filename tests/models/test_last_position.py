@@ -30,6 +30,18 @@ def build(kind: str = "gpt2", layers: int = 2, **changes: Any) -> Any:
     return model
 
 
+def listen(part: nn.Module, seen: list[tuple[int, ...]]) -> None:
+    """Adds the shapes of what a part computes; by its method, as hooks keep a block whole."""
+    forward = part.forward
+
+    def listened(hidden: Tensor) -> Tensor:
+        found: Tensor = forward(hidden)
+        seen.append(tuple(found.shape))
+        return found
+
+    part.forward = listened  # type: ignore[method-assign]
+
+
 def histories(seed: int = 1, n: int = 7) -> tuple[Tensor, Tensor]:
     lengths = torch.arange(n) % 8 + 1
     items = torch.randint(1, N_ITEMS + 1, (n, int(lengths.max())), generator=torch.Generator().manual_seed(seed))
@@ -68,7 +80,7 @@ def test_the_rest_of_the_block_sees_one_position_a_row() -> None:
     model = build().eval()
     seen: list[tuple[int, ...]] = []
     for block in model.backbone.blocks():
-        block.mlp.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape)))
+        listen(block.mlp, seen)
     items, lengths = histories()
     model.user_vectors(items, lengths)
     assert seen == [(7, 7, 16), (7, 1, 16)]
@@ -84,11 +96,25 @@ def test_blocks_that_mix_positions_otherwise_stay_whole() -> None:
 
 def test_training_computes_every_position() -> None:
     model = build().train()
-    seen: list[int] = []
-    model.backbone.blocks()[-1].mlp.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
+    seen: list[tuple[int, ...]] = []
+    listen(model.backbone.blocks()[-1].mlp, seen)
     items, lengths = histories()
     model.user_vectors(items, lengths).sum().backward()
-    assert seen == [7]
+    assert seen == [(7, 7, 16)]
+
+
+@torch.no_grad()
+def test_hooks_on_parts_of_the_block_come_in_pairs() -> None:
+    model = build().eval()
+    entered: list[nn.Module] = []
+    left: list[nn.Module] = []
+    for part in model.backbone.blocks()[-1].modules():
+        part.register_forward_pre_hook(lambda module, inputs: entered.append(module))
+        part.register_forward_hook(lambda module, inputs, output: left.append(module))
+    items, lengths = histories()
+    vectors = model.user_vectors(items, lengths)
+    assert len(entered) == len(left) == len(set(left))
+    torch.testing.assert_close(vectors, whole(model, items, lengths), rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
