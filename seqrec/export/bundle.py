@@ -14,6 +14,7 @@ from seqrec.errors import BackboneError, BundleError
 from seqrec.export.histories import Encoder
 from seqrec.export.manifest import ADAPTER_FOLDER, BACKBONE_FOLDER, BundleManifest, check_files, read_manifest
 from seqrec.export.samples import Samples, read_samples, verify_samples
+from seqrec.export.texts import load_text
 from seqrec.export.weights import load_adapter, load_items, load_outside, quiet_transformers
 from seqrec.models import (
     Backbone,
@@ -23,6 +24,7 @@ from seqrec.models import (
     assemble,
     fingerprint,
     load_backbone,
+    load_words,
 )
 from seqrec.store import Catalogue
 
@@ -75,16 +77,20 @@ def load_bundle(path: str | Path, *, base: str | None = None) -> Bundle:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     item_ids, tensors, training_counts = load_items(folder)
-    model = _assemble(manifest, _load_base(folder, manifest, base), tensors, folder)
+    source = _source(folder, manifest, base)
+    model = _assemble(manifest, _load_base(folder, manifest, source), tensors, folder, source)
     bundle = Bundle(folder, manifest, model, item_ids, training_counts, read_samples(folder))
     verify_samples(model, bundle.samples, bundle.encoder, max_length=manifest.max_length, where=str(folder))
     return bundle
 
 
-def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreTrainedModel:
+def _source(folder: Path, manifest: BundleManifest, base: str | None) -> str:
     if manifest.base.included and base is not None:
         raise BundleError("the bundle carries its own base model", where=str(folder), do="leave `base` out")
-    source = str(folder / BACKBONE_FOLDER) if manifest.base.included else base or manifest.base.source
+    return str(folder / BACKBONE_FOLDER) if manifest.base.included else base or manifest.base.source
+
+
+def _load_base(folder: Path, manifest: BundleManifest, source: str) -> PreTrainedModel:
     trained = manifest.model.backbone
     quantize = trained.quantize if isinstance(trained, PretrainedBackboneSettings) else None
     settings = PretrainedBackboneSettings(kind="pretrained", source=source, quantize=quantize)
@@ -108,10 +114,14 @@ def _load_base(folder: Path, manifest: BundleManifest, base: str | None) -> PreT
 
 
 def _assemble(
-    manifest: BundleManifest, base: PreTrainedModel, tensors: dict[str, Tensor], folder: Path
+    manifest: BundleManifest, base: PreTrainedModel, tensors: dict[str, Tensor], folder: Path, source: str
 ) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
+    text = None
+    if manifest.model.text is not None:
+        with quiet_transformers():
+            text = load_text(folder, load_words(source).vectors)
     ids = SemanticIds(tensors["items.codes"], tensors["items.sizes_of_levels"]) if "items.codes" in tensors else None
     model = assemble(
         manifest.model,
@@ -119,6 +129,7 @@ def _assemble(
         n_items=manifest.items,
         n_actions=len(manifest.actions),
         ids=ids,
+        text=text,
         users=manifest.users,
     )
     wrong = load_outside(model, tensors)

@@ -10,7 +10,7 @@ import jinja2
 
 from seqrec.export.histories import History
 from seqrec.export.manifest import BundleManifest
-from seqrec.models import SemanticItemsSettings, build_head
+from seqrec.models import ModelSettings, SemanticItemsSettings, build_head
 from seqrec.models.architectures import NetworkSettings
 
 _KINDS = {
@@ -62,7 +62,7 @@ def model_card(
         generates=generates,
         projected=projected,
         adapted=manifest.kind == "adapter",
-        tensors=_tensors(generates=generates, masked=manifest.model.with_mask, projected=projected),
+        tensors=_tensors(manifest.model, generates=generates, projected=projected),
         **_metrics(manifest.metrics or {}),
     )
 
@@ -71,12 +71,18 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=list)
 
 
-def _tensors(*, generates: bool, masked: bool, projected: bool) -> list[str]:
+def _tensors(settings: ModelSettings, *, generates: bool, projected: bool) -> list[str]:
+    both = settings.text is None
+    maps = (
+        "`project_in.*`, `project_out.*`: maps from item vectors to the base model and back"
+        if both
+        else "`project_out.*`: map from the base model to item vectors"
+    )
     return [
-        f"`items.weight`: {'code' if generates else 'item'} vectors, input and output table",
+        f"`items.weight`: {'code' if generates else 'item'} vectors, {'input and output table' if both else 'scored'}",
         *(["`items.codes`, `items.sizes_of_levels`: the semantic id of each item"] if generates else []),
-        *(["`items.mask`: vector of the mask token"] if masked else []),
-        *(["`project_in.*`, `project_out.*`: maps from item vectors to the base model and back"] if projected else []),
+        *(["`items.mask`: vector of the mask token"] if settings.with_mask and both else []),
+        *([maps] if projected else []),
         "`training_counts`: training events of each item, by which users without a history are served",
     ]
 

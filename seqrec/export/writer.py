@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from peft import PeftModel
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from seqrec.errors import BundleError
 from seqrec.export.card import model_card
@@ -30,14 +31,19 @@ from seqrec.export.manifest import (
 )
 from seqrec.export.samples import SAMPLES_FILE, make_samples
 from seqrec.export.scoring import TOLERANCE, differences, history_scores
+from seqrec.export.texts import save_text
 from seqrec.export.verify import scores_in_fresh_process
 from seqrec.export.weights import quiet_transformers, save_adapter, save_items
 from seqrec.models import (
+    HistoryWriter,
     ModelSettings,
     PretrainedBackboneSettings,
     RankingModel,
+    SequenceModel,
     fingerprint,
+    give_back_words,
     is_quantized,
+    load_words,
     merged,
     with_table,
 )
@@ -103,6 +109,8 @@ def export_bundle(
     expected = history_scores(model, encode(histories), max_length=max_length)
     with _beside(destination) as folder:
         kind, base = _write_weights(folder, model, settings, merge=merge)
+        if (writer := _writer(model)) is not None:
+            save_text(folder, writer.text)
         save_items(folder, model, item_ids, popular)
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
         samples = make_samples(histories, expected, item_ids)
@@ -143,13 +151,28 @@ def _write_weights(
     else:
         base = (merged(model) if adapter is None else without_adapter(adapter)).float()
         with quiet_transformers():
+            digest = fingerprint(base)
+            if _writer(model) is not None:
+                _write_words(folder / BACKBONE_FOLDER, base, settings)
             base.save_pretrained(str(folder / BACKBONE_FOLDER))
-        source, digest = BACKBONE_FOLDER, fingerprint(base)
+        source = BACKBONE_FOLDER
     if adapter is not None:
         save_adapter(adapter, folder / ADAPTER_FOLDER, base_source=source)
     plain: Literal["frozen", "full"] = "frozen" if restorable else "full"
     kind: Literal["full", "frozen", "adapter", "merged"] = "merged" if merge else "adapter" if adapter else plain
     return kind, BaseModelReference(source=source, included=not restorable, fingerprint=digest)
+
+
+def _writer(model: RankingModel) -> HistoryWriter | None:
+    return model.writer if isinstance(model, SequenceModel) else None
+
+
+def _write_words(folder: Path, base: PreTrainedModel, settings: ModelSettings) -> None:
+    """Puts the words into a base model that reads text, and writes their tokenizer beside it."""
+    assert isinstance(settings.backbone, PretrainedBackboneSettings)
+    words = load_words(settings.backbone.source)
+    give_back_words(base, words)
+    words.tokenizer.save_pretrained(str(folder))
 
 
 def _write_forms(
@@ -205,9 +228,9 @@ def _check(
         )
     if not sample_histories or not all(history.items for history in sample_histories):
         raise BundleError("samples must be non-empty histories, at least one", do="give some users' histories")
-    if settings.text is not None:
+    if settings.text is not None and _writer(model) is None:
         raise BundleError(
-            "histories are read as text, which bundles do not hold yet", where="model.text", do="serve from the run"
+            "an outcome is read off a text, which bundles do not hold", where="model.text", do="serve from the run"
         )
     if merge and not isinstance(model.backbone.model, PeftModel):
         raise BundleError("there is no adapter to merge", do="export without `merge`")

@@ -16,11 +16,10 @@ import numpy.typing as npt
 import torch
 from platformdirs import user_cache_path
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
 
-from seqrec.errors import BackboneError, UnsupportedError
+from seqrec.errors import UnsupportedError
 from seqrec.features.text import item_texts
-from seqrec.models import BackboneSettings, HistoryText, PretrainedBackboneSettings, TextHistorySettings, locate_source
+from seqrec.models import BackboneSettings, HistoryText, PretrainedBackboneSettings, TextHistorySettings, load_words
 from seqrec.store import Catalogue
 
 logger = logging.getLogger(__name__)
@@ -56,17 +55,7 @@ def read_history_text(
             do="take `model.backbone.kind: pretrained`, or leave `model.text` null",
         )
     texts = item_texts(catalogue, settings.template, setting="model.text.template")
-    place = locate_source(backbone.source)
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(place)
-        words = AutoModel.from_pretrained(place, dtype=torch.float32).get_input_embeddings().weight.detach()
-    except (OSError, ValueError) as error:
-        raise BackboneError(
-            "no tokenizer and word vectors can be loaded from here",
-            where=f"model.backbone.source: {backbone.source}",
-            reason=str(error).splitlines()[0],
-            do="give a folder with the model and its tokenizer",
-        ) from error
+    tokenizer, words = load_words(backbone.source)
     if with_mask and tokenizer.mask_token_id is None:
         raise UnsupportedError(
             "the backbone's tokenizer has no mask token", where="model.head.kind", do="set it to `next_item`"

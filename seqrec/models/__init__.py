@@ -69,6 +69,7 @@ from seqrec.models.sources import (
 )
 from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistorySettings
 from seqrec.models.text_outcome import TextOutcomeModel
+from seqrec.models.words import Words, give_back_words, load_words
 
 __all__ = [
     "CODES_FILE",
@@ -144,6 +145,7 @@ __all__ = [
     "TextOutcomeModel",
     "TopPSettings",
     "VectorOutcomeModel",
+    "Words",
     "allocate_ranks",
     "allocator_state",
     "assemble",
@@ -152,9 +154,11 @@ __all__ = [
     "build_loss",
     "build_model",
     "fingerprint",
+    "give_back_words",
     "is_quantized",
     "load_allocator_state",
     "load_backbone",
+    "load_words",
     "locate_source",
     "merged",
     "orthogonality_penalty",

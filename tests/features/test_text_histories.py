@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from seqrec.errors import BundleError, UnsupportedError
+from seqrec.errors import UnsupportedError
+from seqrec.export import load_bundle
 from seqrec.features import read_history_text
 from seqrec.models import (
     MASK,
@@ -104,6 +105,8 @@ def test_a_run_reads_text(
     state = torch.load(run.last.state, weights_only=True)["state_dict"]
     assert not any("writer" in name for name in state)
     assert any("lora_B" in name and value.any() for name, value in state.items())
-    assert len(run.model.rank(ListRequest(torch.tensor([[3, 5]]), torch.tensor([2]), k=4)).top_items[0]) == 4
-    with pytest.raises(BundleError, match="bundles do not hold yet"):
-        export_run(run, tmp_path / "bundle")
+    asked = ListRequest(torch.tensor([[3, 5]]), torch.tensor([2]), k=4)
+    listed = run.model.eval().rank(asked).top_items
+    assert listed.shape == (1, 4)
+    bundle = load_bundle(export_run(run, tmp_path / "bundle"))
+    assert torch.equal(bundle.model.rank(asked).top_items, listed)

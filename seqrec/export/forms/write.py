@@ -64,6 +64,8 @@ def check_forms(model: RankingModel, forms: Sequence[Form], *, merge: bool) -> N
     if model.columns or model.user_values is not None:
         read = ", ".join([*model.columns, *(["users"] if model.user_values is not None else [])])
         raise BundleError(f"the model reads {read}, and forms take items only", where=where, do="export without forms")
+    if model.writer is not None and set(forms) - {"index"}:
+        raise BundleError("a graph does not read histories as text", where=where, do="ask for the index alone")
     if is_quantized(model.backbone.model) and set(forms) - {"index"}:
         raise BundleError("a graph does not hold a quantized base model", where=where, do="ask for the index alone")
     for form in forms:
