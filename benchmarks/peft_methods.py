@@ -47,23 +47,23 @@ def main() -> None:
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    recipe, changes = minilm(folder) if arguments.model == "minilm" else smollm2(folder)
+    recipe, places, length = minilm(folder) if arguments.model == "minilm" else smollm2(folder)
     out = folder / arguments.model
     options = ["--methods", arguments.methods, *(word for lr in arguments.lr for word in ("--lr", str(lr)))]
-    share([str(recipe), *COMMON, *changes, *options, "--out", str(out)], arguments.processes)
+    share([str(recipe), *COMMON, *places, *length, *options, "--out", str(out)], arguments.processes)
     result = read_result(out)
     draw(result, DOCS / f"peft-{arguments.model}.svg")
-    print(write_result(f"peft-{arguments.model}", figures(result, [*COMMON, *changes], arguments.processes)))
+    print(write_result(f"peft-{arguments.model}", figures(result, [*COMMON, *length], arguments.processes)))
 
 
-def minilm(folder: Path) -> tuple[Path, list[str]]:
-    """All users, one epoch, two validations in it."""
-    changes = [f"data.store={folder / 'beauty'}", "trainer.max_epochs=1", "trainer.val_check_interval=0.5"]
-    return RECIPES / "amazon-beauty-minilm-lora.yaml", changes
+def minilm(folder: Path) -> tuple[Path, list[str], list[str]]:
+    """Recipe, where its data lie, and how long it trains: all users, one epoch, two validations in it."""
+    length = ["trainer.max_epochs=1", "trainer.val_check_interval=0.5"]
+    return RECIPES / "amazon-beauty-minilm-lora.yaml", [f"data.store={folder / 'beauty'}"], length
 
 
-def smollm2(folder: Path) -> tuple[Path, list[str]]:
-    """The log's first users, two epochs."""
+def smollm2(folder: Path) -> tuple[Path, list[str], list[str]]:
+    """Recipe, where its data lie, and how long it trains: the log's first users, two epochs."""
     log, model = folder / "events.txt.gz", folder / "smollm2-8-layers"
     if not log.exists():
         with gzip.open(Path(os.environ["SEQREC_DATA"]) / "amazon-beauty" / "Beauty.txt.gz", "rt") as every:
@@ -71,9 +71,10 @@ def smollm2(folder: Path) -> tuple[Path, list[str]]:
         with gzip.open(log, "wt") as file:
             file.writelines(lines)
     write_model(model, layers=8)
-    changes = [f"logs.sources=[{log.absolute()}]", f"data.store={folder / 'beauty-4000'}", "trainer.max_epochs=2"]
-    changes += [f"model.backbone.source={model.absolute()}", "data.split={kind: leave_one_out}"]
-    return RECIPES / "amazon-beauty-smollm2-lora.yaml", changes
+    places = [f"logs.sources=[{log.absolute()}]", f"data.store={folder / 'beauty-4000'}"]
+    places += [f"model.backbone.source={model.absolute()}"]
+    length = ["data.split={kind: leave_one_out}", "trainer.max_epochs=2"]
+    return RECIPES / "amazon-beauty-smollm2-lora.yaml", places, length
 
 
 def share(arguments: list[str], count: int) -> None:
