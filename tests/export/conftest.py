@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,6 +106,17 @@ def train(model: SequenceModel, steps: range) -> None:
 
 def encoded(histories: list[list[str]]) -> list[Encoded]:
     return Encoder(Catalogue.of_ids(ITEM_IDS), (), ())(histories)
+
+
+def run_card(bundle: Path) -> list[str]:
+    """The slate of the card's last code, in a process without seqrec."""
+    code = re.findall(r"```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)[-1]
+    before = "import json, sys\nsys.path.insert(0, '.')"
+    after = "assert 'seqrec' not in sys.modules\nprint(json.dumps(slate))"
+    command = [sys.executable, "-I", "-c", f"{before}\n{code}{after}"]
+    said = subprocess.run(command, cwd=bundle, check=True, capture_output=True, text=True)
+    slate: list[str] = json.loads(said.stdout.splitlines()[-1])
+    return slate
 
 
 def scores_in_this_process(folder: Path) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from export.conftest import BATCH, HISTORIES, ITEM_IDS, MAX_LENGTH, N_ITEMS, Exported, build, export, train
+from export.conftest import BATCH, HISTORIES, ITEM_IDS, MAX_LENGTH, N_ITEMS, Exported, build, export, run_card, train
 from seqrec.errors import BundleError, MissingExtraError, UnsupportedError
 from seqrec.export import evaluating, load_bundle, parse_forms
 from seqrec.export.forms import write
@@ -169,9 +169,7 @@ def test_the_cards_code_runs_as_it_is(exported: dict[str, Exported], tmp_path: P
     path = export(tmp_path / "bundle", found.model, found.settings, forms=PRODUCTS, held_out=held_out())
     card = (path / "README.md").read_text()
     assert card.count("| `onnx/") == 2
-    code = card.split("## Loading with other runtimes")[1].split("```python\n")[1].split("```")[0]
-    command = [sys.executable, "-I", "-c", f"import os; os.chdir({str(path)!r})\n{code}\nprint(json.dumps(slate))"]
-    slate = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    slate = run_card(path)
     assert slate[0] == ITEM_IDS[int(found.scores[0].argmax())]
     assert len(slate) == 10
 

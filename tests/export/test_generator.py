@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from export.conftest import HISTORIES, ITEM_IDS, MAX_LENGTH, N_ITEMS, export
+from export.conftest import HISTORIES, ITEM_IDS, MAX_LENGTH, N_ITEMS, export, run_card
 from seqrec.errors import BundleError
 from seqrec.export import load_bundle
 from seqrec.models import CODES_FILE, ListRequest, ModelSettings, SemanticIdModel, build_model
@@ -67,19 +63,6 @@ def test_it_generates_what_the_model_does(tmp_path: Path, quick: None, kind: str
     assert report.library.startswith("transformers ")
     assert report.size_bytes == (path / report.file).stat().st_size
     assert set(report.milliseconds) == {"1", "64"}
-
-
-def run_card(bundle: Path) -> list[str]:
-    """The slate of the card's last code, in a process without seqrec."""
-    code = re.findall(r"```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)[-1]
-    code = (
-        "import json, sys\nsys.path.insert(0, '.')\n"
-        + code
-        + "print(json.dumps(slate))\nassert 'seqrec' not in sys.modules"
-    )
-    said = subprocess.run([sys.executable, "-I", "-c", code], cwd=bundle, check=True, capture_output=True, text=True)
-    slate: list[str] = json.loads(said.stdout.splitlines()[-1])
-    return slate
 
 
 def test_the_card_s_program_gives_the_samples(tmp_path: Path, quick: None) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from export.conftest import HISTORIES, ITEM_IDS, MAX_LENGTH, MINILM, N_ITEMS, export, train
+from export.conftest import HISTORIES, ITEM_IDS, MAX_LENGTH, MINILM, N_ITEMS, export, run_card, train
 from seqrec.errors import BundleError
 from seqrec.export import History, load_bundle
 from seqrec.features import read_history_text
@@ -45,16 +41,6 @@ def build(
     model = build_model(settings, n_items=N_ITEMS, max_length=MAX_LENGTH, total_steps=3, text=written, actions=actions)
     assert isinstance(model, SequenceModel)
     return model, settings
-
-
-def run_card(bundle: Path) -> list[str]:
-    """The slate of the card's code that does without seqrec."""
-    code = re.findall(r"```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)[-1]
-    after = "assert 'seqrec' not in sys.modules\nprint(json.dumps(slate))"
-    command = [sys.executable, "-I", "-c", f"import sys\n{code}{after}"]
-    said = subprocess.run(command, cwd=bundle, check=True, capture_output=True, text=True)
-    slate: list[str] = json.loads(said.stdout.splitlines()[-1])
-    return slate
 
 
 @pytest.mark.parametrize(
