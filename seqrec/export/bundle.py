@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from seqrec.export.texts import load_text
 from seqrec.export.weights import load_adapter, load_items, load_outside, quiet_transformers
 from seqrec.models import (
     Backbone,
+    HistoryText,
     PretrainedBackboneSettings,
     RankingModel,
     SemanticIds,
@@ -78,7 +81,10 @@ def load_bundle(path: str | Path, *, base: str | None = None) -> Bundle:
     check_files(folder, manifest)
     item_ids, tensors, training_counts = load_items(folder)
     source = _source(folder, manifest, base)
-    model = _assemble(manifest, _load_base(folder, manifest, source), tensors, folder, source)
+    with _base_errors(folder):
+        base_model = _load_base(folder, manifest, source)
+        text = None if manifest.model.text is None else load_text(folder, load_words(source).vectors)
+    model = _assemble(manifest, base_model, tensors, folder, text)
     bundle = Bundle(folder, manifest, model, item_ids, training_counts, read_samples(folder))
     verify_samples(model, bundle.samples, bundle.encoder, max_length=manifest.max_length, where=str(folder))
     return bundle
@@ -90,17 +96,23 @@ def _source(folder: Path, manifest: BundleManifest, base: str | None) -> str:
     return str(folder / BACKBONE_FOLDER) if manifest.base.included else base or manifest.base.source
 
 
-def _load_base(folder: Path, manifest: BundleManifest, source: str) -> PreTrainedModel:
-    trained = manifest.model.backbone
-    quantize = trained.quantize if isinstance(trained, PretrainedBackboneSettings) else None
-    settings = PretrainedBackboneSettings(kind="pretrained", source=source, quantize=quantize)
+@contextmanager
+def _base_errors(folder: Path) -> Iterator[None]:
+    """Says of which bundle a base model could not be loaded."""
     try:
         with quiet_transformers():
-            model = load_backbone(settings, positions=manifest.max_length + manifest.model.virtual_tokens)
+            yield
     except BackboneError as error:
         reason = " ".join(str(error).split())
         do = "give its place by `base`: a folder, a hub name or `package:NAME/FOLDER`"
         raise BundleError("the base model cannot be loaded", where=str(folder), reason=reason, do=do) from error
+
+
+def _load_base(folder: Path, manifest: BundleManifest, source: str) -> PreTrainedModel:
+    trained = manifest.model.backbone
+    quantize = trained.quantize if isinstance(trained, PretrainedBackboneSettings) else None
+    settings = PretrainedBackboneSettings(kind="pretrained", source=source, quantize=quantize)
+    model = load_backbone(settings, positions=manifest.max_length + manifest.model.virtual_tokens)
     found = fingerprint(model)
     if found != manifest.base.fingerprint:
         raise BundleError(
@@ -114,14 +126,14 @@ def _load_base(folder: Path, manifest: BundleManifest, source: str) -> PreTraine
 
 
 def _assemble(
-    manifest: BundleManifest, base: PreTrainedModel, tensors: dict[str, Tensor], folder: Path, source: str
+    manifest: BundleManifest,
+    base: PreTrainedModel,
+    tensors: dict[str, Tensor],
+    folder: Path,
+    text: HistoryText | None,
 ) -> RankingModel:
     adapted = manifest.kind == "adapter"
     backbone = Backbone(base, (lambda base: load_adapter(base, folder / ADAPTER_FOLDER)) if adapted else None)
-    text = None
-    if manifest.model.text is not None:
-        with quiet_transformers():
-            text = load_text(folder, load_words(source).vectors)
     ids = SemanticIds(tensors["items.codes"], tensors["items.sizes_of_levels"]) if "items.codes" in tensors else None
     model = assemble(
         manifest.model,

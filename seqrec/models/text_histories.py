@@ -106,6 +106,7 @@ class HistoryWriter(nn.Module):
 
     Attributes:
         columns: what it says of events beside their items.
+        text: what it was made of.
     """
 
     words: Tensor
@@ -118,7 +119,7 @@ class HistoryWriter(nn.Module):
     def __init__(self, text: HistoryText):
         super().__init__()
         self.columns: tuple[ColumnName, ...] = ("actions",) if text.actions else ()
-        self._mask, self._n_question = text.mask, len(text.question)
+        self.text = text
         # rows by item: PAD, which has no words, the items, and at the end those of the indices below 0
         tokens = F.pad(text.tokens, (0, max(0, len(text.question) - text.tokens.shape[1]), 1, 2))
         tokens[QUESTION, : len(text.question)] = text.question
@@ -153,20 +154,6 @@ class HistoryWriter(nn.Module):
                 do="leave it null",
             )
         return cls(text)
-
-    @property
-    def text(self) -> HistoryText:
-        """What it was made of."""
-        of_actions = zip(self.action_tokens[1:], self.action_counts[1:].tolist(), strict=True)
-        return HistoryText(
-            words=self.words,
-            prefix=self.prefix,
-            tokens=self.tokens[1:QUESTION],
-            lengths=self.token_counts[1:QUESTION],
-            mask=self._mask,
-            question=self.tokens[QUESTION, : self._n_question],
-            actions=tuple(tokens[:count] for tokens, count in of_actions),
-        )
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, events: EventColumns = NO_COLUMNS) -> Written:
