@@ -44,6 +44,9 @@ class SlateSettings(Settings):
     decoder: Literal["gru", "lstm", "transformer"] = Field(
         default="gru", description="What reads the user's vector and the items chosen so far, one layer."
     )
+    later_weight: float = Field(
+        default=1.0, gt=0, le=1, description="Weight of the loss of each item after a slate's first, whose weight is 1."
+    )
     decoding: DecodingSettings = Field(
         default_factory=GreedySettings, description="How a slate is chosen; training does not depend on it."
     )

@@ -57,6 +57,7 @@ class SlateModel(SequenceModel):
         self.decoder = SlateDecoder(settings.decoder, items.width, settings.size)
         self.list_limit = settings.size
         self._size = settings.size
+        self._later_weight = settings.later_weight
         self.decoding: DecodingSettings = settings.decoding
 
     def training_loss(self, batch: MicroBatch, negatives: Negatives | None = None) -> Tensor:
@@ -68,8 +69,15 @@ class SlateModel(SequenceModel):
             places = places.new_zeros(1)
         users = hidden.flatten(0, 1).index_select(0, places)
         following = windows(batch.targets, self._size).flatten(0, 1).index_select(0, places)  # (T, K)
-        scoring = self.decoder(users, self.items(following[:, :-1])).flatten(0, 1)
-        wanted = without_repeats(following).flatten()
+        scoring = self.decoder(users, self.items(following[:, :-1]))
+        wanted = without_repeats(following)
+        if self._later_weight == 1:
+            return self._loss(batch, scoring.flatten(0, 1), wanted.flatten(), negatives)
+        first = self._loss(batch, scoring[:, 0], wanted[:, 0], negatives)
+        later = self._loss(batch, scoring[:, 1:].flatten(0, 1), wanted[:, 1:].flatten(), negatives)
+        return first + self._later_weight * later
+
+    def _loss(self, batch: MicroBatch, scoring: Tensor, wanted: Tensor, negatives: Negatives | None) -> Tensor:
         if batch.places is None:
             (real,) = torch.where(wanted != PAD)
             scoring, wanted = scoring.index_select(0, real), wanted.index_select(0, real)

@@ -73,6 +73,22 @@ def test_the_loss_is_that_of_each_item_after_those_before_it(decoder: str, width
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
 
 
+def test_later_places_weigh_what_the_recipe_says() -> None:
+    def loss(weight: float, places: list[int] | None = None) -> float:
+        taught = None if places is None else torch.tensor(places)
+        batch = MicroBatch(INPUTS, INPUT_LENGTHS, TARGETS, places=taught)
+        return float(build(later_weight=weight).training_loss(batch).detach())
+
+    model, total = build(), 0.0
+    for history, window in WINDOWS:
+        for place, item in enumerate(window):
+            if item not in window[:place]:
+                of_item = -float(scores_after(model, history, window[:place]).log_softmax(0)[item - 1])
+                total += of_item if place == 0 else 0.25 * of_item
+    assert loss(0.25) == pytest.approx(total, rel=1e-5)
+    assert loss(0.25, [0, 1, 2, 3, 4, 5, 7]) == pytest.approx(total, rel=1e-5)
+
+
 @pytest.mark.parametrize("decoder", ["gru", "lstm", "transformer"])
 def test_a_place_sees_no_later_one(decoder: str) -> None:
     model = build(decoder)
