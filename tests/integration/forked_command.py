@@ -1,9 +1,11 @@
-"""The `seqrec` command in a process that has imported it already, for `command.seqrec`, which gives it `ARGUMENTS`."""
+"""The `seqrec` command in a process that has imported it already, for `command`, which gives it `ARGUMENTS`."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,16 +13,21 @@ import torch
 from seqrec.cli import main
 
 
-def run(words: list[str], folder: Path, threads: int, environment: dict[str, str], outputs: list[Path]) -> None:
+def run(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], outputs: Sequence[Path], program: Path | None
+) -> None:
     for number, file in enumerate(outputs, 1):  # stdout and stderr
         with file.open("w") as output:
             os.dup2(output.fileno(), number)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # which is read when torch is imported
     sys.argv = ["seqrec", *words]
-    main()
+    if program is None:
+        main()
+    else:
+        runpy.run_path(str(program), run_name="__main__")
 
 
 run(*globals()["ARGUMENTS"])

@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from .command import seqrec
+from .command import on_ranks, seqrec
 
 
 def losses(run: Path) -> dict[int, float]:
     """Loss by step, as the CSV logger wrote it."""
     with (run / "csv" / "version_0" / "metrics.csv").open() as file:
         return {int(row["step"]): float(row["train_loss"]) for row in csv.DictReader(file) if row["train_loss"]}
+
+
+def fit(recipe: Path, devices: int, *overrides: str) -> None:
+    """As a run that is called after the number of its ranks."""
+    strategy = f"trainer.strategy={'ddp' if devices > 1 else 'auto'}"
+    words = ["fit", str(recipe), f"name=on{devices}", f"trainer.devices={devices}", strategy, *overrides]
+    on_ranks(words, devices, cwd=recipe.parent)
 
 
 # gradients of every combination are compared by tests/training/test_gradients.py
@@ -35,10 +42,7 @@ def test_losses_step_by_step_equal_in_float64(
         model=model, data=recipe_values["data"] | {"partitions": partitions, "store": str(store_in_units)}
     )
     for devices in (1, 2):
-        seqrec(
-            "fit", recipe, f"name=on{devices}", "trainer.precision=64-true", f"trainer.devices={devices}",
-            f"trainer.strategy={'ddp' if devices > 1 else 'auto'}", cwd=tmp_path,
-        )  # fmt: skip
+        fit(recipe, devices, "trainer.precision=64-true")
     one, two = losses(tmp_path / "runs/on1"), losses(tmp_path / "runs/on2")
     assert len(one) > 5
     assert one.keys() == two.keys()
@@ -60,10 +64,7 @@ def test_sampled_losses_update_rows_alike_on_one_two_and_three_ranks(
         optimizer={"kind": "adamw", "lr": 0.01, "weight_decay": 0.1, "table_updates": "rows"},
     )
     for devices in (1, 2, 3):
-        seqrec(
-            "fit", recipe, f"name=on{devices}", "trainer.precision=64-true", f"trainer.devices={devices}",
-            "trainer.gradient_clip_val=0.1", f"trainer.strategy={'ddp' if devices > 1 else 'auto'}", cwd=tmp_path,
-        )  # fmt: skip
+        fit(recipe, devices, "trainer.precision=64-true", "trainer.gradient_clip_val=0.1")
     one, *others = (losses(tmp_path / f"runs/on{devices}") for devices in (1, 2, 3))
     assert len(one) > 5
     assert max(one.values()) - min(one.values()) > 0.01

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import yaml
 from seqrec.recipe import Run, build_data, parse_recipe
 from seqrec.training import read_checkpoint
 
-from .command import run
+from .command import on_ranks
 
 SCRIPT = Path(__file__).with_name("logged_fit.py")
 Rows = dict[tuple[int, int], Counter[int]]  # (epoch, step) → how often each row was trained on
@@ -73,10 +72,10 @@ class Workplace:
         start = consumed / f"start-{len(list(consumed.glob('start-*'))):03}"
         start.mkdir(parents=True)
         devices = [f"trainer.devices={ranks}", f"trainer.strategy={'ddp' if ranks > 1 else 'auto'}"]
-        command = [sys.executable, str(SCRIPT), "fit", "recipe.yaml", f"name={name}", *devices, *overrides]
-        environment = {"OMP_NUM_THREADS": "1", "CONSUMED": str(start), "KILL": kill, "FAULT": fault}
+        words = ["fit", "recipe.yaml", f"name={name}", *devices, *overrides]
+        environment = {"CONSUMED": str(start), "KILL": kill, "FAULT": fault}
         breaks = bool(kill or fault) and not survives
-        done = run(command, cwd=self.folder, check=not breaks, **environment)
+        done = on_ranks(words, ranks, cwd=self.folder, check=not breaks, program=SCRIPT, **environment)
         if breaks:
             assert done.returncode != 0, done.stdout
             assert self.run(name).result is None
