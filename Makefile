@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/seqrec demo --out $(DEMO)
 
 test: $(READY)
-	$(BIN)/pytest -rfEs --numprocesses auto --maxprocesses 4 --dist loadgroup --durations 25
+	$(BIN)/pytest -rfEs --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 lint: $(READY)
 	$(BIN)/ruff check .

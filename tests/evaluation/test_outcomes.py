@@ -11,8 +11,6 @@ from seqrec.evaluation import OutcomeHistogram, evaluate, evaluation_table
 from seqrec.evaluation.outcome_metrics import Predictions, outcome_metrics
 from seqrec.recipe import Run, export_run, fit, open_trained, parse_recipe
 
-pytestmark = pytest.mark.xdist_group("outcomes")  # what they share is made once
-
 HEAD = {
     "kind": "outcome",
     "of_actions": ["browse"],

@@ -14,8 +14,6 @@ from seqrec.errors import BundleError
 from seqrec.export import load_bundle
 from seqrec.export.manifest import list_files
 
-pytestmark = pytest.mark.xdist_group("export")  # what they share is made once
-
 
 @pytest.fixture
 def gpt2(exported: dict[str, Exported], tmp_path: Path) -> Path:

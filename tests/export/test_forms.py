@@ -18,8 +18,6 @@ from seqrec.export.forms import write
 from seqrec.export.forms.questions import ndcg, same_top
 from seqrec.models import ModelSettings, SequenceModel, build_model
 
-pytestmark = pytest.mark.xdist_group("export")  # what they share is made once
-
 KINDS = ["gpt2", "bert", "lora", "prefix", "gated"]
 PRODUCTS = ("onnx", "int8", "index")
 READ_BY_OTHERS = """

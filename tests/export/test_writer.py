@@ -38,8 +38,6 @@ from seqrec.export.scoring import history_scores
 from seqrec.models import Backbone, ItemAttributes, ModelSettings, SequenceModel, build_model, rank_pattern
 from seqrec.models.adapters import without_adapter
 
-pytestmark = pytest.mark.xdist_group("export")  # what they share is made once
-
 KINDS = ["gpt2", "bert", "lora", "adalora", "prefix", "prompt", "merged"]
 OPEN_ALL = """
 import sys

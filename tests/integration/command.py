@@ -7,7 +7,6 @@ import os
 import runpy
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,12 +21,7 @@ _imported.set_forkserver_preload(["seqrec.recipe", "seqrec.evaluation", "seqrec.
 
 def seqrec(*arguments: str | Path, cwd: Path, check: bool = True, threads: int = 1) -> subprocess.CompletedProcess[str]:
     """The finished process, its output as text; raises AssertionError with the output where ``check`` fails."""
-    words = [*map(str, arguments)]
-    if any(
-        "devices" in word and not word.endswith("=1") for word in words
-    ):  # Lightning starts the other ranks by the first one's command line
-        return run([sys.executable, "-m", "seqrec", *words], cwd=cwd, check=check, OMP_NUM_THREADS=str(threads))
-    return _forked(words, [{"OMP_NUM_THREADS": str(threads)}], cwd=cwd, check=check)
+    return _forked([*map(str, arguments)], [{"OMP_NUM_THREADS": str(threads)}], cwd=cwd, check=check)
 
 
 def on_ranks(

@@ -23,7 +23,7 @@ def run(
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # which is read when torch is imported
-    sys.argv = ["seqrec", *words]
+    sys.argv = [str(Path(sys.executable).with_name("seqrec")), *words]  # by which Lightning starts further ranks
     if program is None:
         main()
     else:

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seqrec.recipe import build_data, parse_recipe, training_curve
 
-from .command import seqrec
+from .command import run as run_command
 from .wandb_file import logged_steps
 from .workplace import SCRIPT
 
@@ -46,7 +46,7 @@ def test_a_run_that_is_told_to_stop_continues_its_curves(
     assert first.returncode == 75, errors
     assert f"PreemptedError: told to stop, and saved after step {stop + 3}" in errors
     assert not (run / "result.json").exists()
-    seqrec("fit", recipe, cwd=tmp_path)
+    run_command([sys.executable, "-m", "seqrec", "fit", str(recipe)], cwd=tmp_path, OMP_NUM_THREADS="1")
 
     curve = training_curve(run, "ndcg@10")
     assert [point.step for point in curve if point.train_loss is not None] == list(range(total))

@@ -10,8 +10,6 @@ import pytest
 
 from .command import seqrec
 
-pytestmark = pytest.mark.xdist_group("verbs")  # what they share is made once
-
 
 @pytest.fixture(scope="module")
 def workplace(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

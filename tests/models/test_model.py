@@ -54,7 +54,7 @@ def test_user_vectors_are_the_hidden_ones_at_the_last_event() -> None:
     items, lengths = torch.tensor([[4, 2, 9], [7, 0, 0]]), torch.tensor([3, 1])
     with torch.no_grad():
         hidden = model(items, lengths)
-        assert torch.equal(model.user_vectors(items, lengths), torch.stack([hidden[0, 2], hidden[1, 0]]))
+        torch.testing.assert_close(model.user_vectors(items, lengths), torch.stack([hidden[0, 2], hidden[1, 0]]))
     assert model.item_vectors() is model.items.weight
 
 
@@ -63,7 +63,7 @@ def test_user_vectors_of_a_masked_head_are_those_of_the_mask() -> None:
     with torch.no_grad():
         asked = model.user_vectors(torch.tensor([[4, 2], [7, 0]]), torch.tensor([2, 1]))
         by_hand = model(torch.tensor([[4, 2, MASK], [7, MASK, 0]]), torch.tensor([3, 2]))
-    assert torch.equal(asked, torch.stack([by_hand[0, 2], by_hand[1, 1]]))
+    torch.testing.assert_close(asked, torch.stack([by_hand[0, 2], by_hand[1, 1]]))
 
 
 def test_a_masked_head_takes_a_position_of_the_history() -> None:

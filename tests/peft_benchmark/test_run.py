@@ -15,8 +15,6 @@ from seqrec.peft_benchmark import BenchmarkResult, benchmark_peft, make_experime
 from seqrec.peft_benchmark.time_budget import within_time
 from seqrec.recipe import Recipe, Run, parse_recipe
 
-pytestmark = pytest.mark.xdist_group("peft_benchmark")  # what they share is made once
-
 METHODS = ("lora", "prefix")
 RATES = (0.003, 0.03)
 

@@ -15,8 +15,6 @@ from seqrec.evaluation import comparison_table, write_comparison
 from seqrec.recipe import Run, compare_runs, evaluate_run, fit, fit_seeds, parse_recipe
 from seqrec.store import SequenceStore
 
-pytestmark = pytest.mark.xdist_group("compare")  # what they share is made once
-
 
 @pytest.fixture(scope="module")
 def runs(shop_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

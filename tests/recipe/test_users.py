@@ -18,8 +18,6 @@ from seqrec.evaluation import evaluate, lists_and_what_followed
 from seqrec.export import History
 from seqrec.recipe import Run, ensure_store, export_run, fit, open_trained, parse_recipe
 
-pytestmark = pytest.mark.xdist_group("users")  # what they share is made once
-
 BANDS, AGES = [f"b{number}" for number in range(10)], (20, 60)
 LONG_AGO, BETWEEN, LATER = 1_000_000_000, 1_300_000_000, 1_500_000_000  # seconds
 STRANGER = "stranger"  # in no table

@@ -15,8 +15,6 @@ from typer.testing import CliRunner
 from seqrec.cli import app
 from seqrec.recipe import load_recipe
 
-pytestmark = pytest.mark.xdist_group("sweep")  # what they share is made once
-
 FIELDS = ("optimizer.lr=1e-3..1e-1", "model.backbone.heads=2,3,4")
 
 

@@ -21,8 +21,6 @@ from seqrec.stream import Position
 from seqrec.training import OptimizerSettings, SequenceRecommender
 from seqrec.training.negatives import draw_negatives
 
-pytestmark = pytest.mark.xdist_group("gradients")  # what they share is made once
-
 STEPS = 3
 LOSSES = {
     "full": {"kind": "full_softmax"},

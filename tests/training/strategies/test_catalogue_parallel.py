@@ -18,8 +18,6 @@ from seqrec.recipe import Run, export_run
 from seqrec.training import read_checkpoint
 from seqrec.training.catalogue import Shard, sharded_loss
 
-pytestmark = pytest.mark.xdist_group("catalogue_parallel")  # what they share is made once
-
 FULL = {"kind": "full_softmax"}
 SAMPLED = {"kind": "sampled_softmax", "negatives": {"uniform": 8, "in_batch": 8}}
 GBCE = {"kind": "gbce", "negatives": {"uniform": 8}}

@@ -15,8 +15,6 @@ import torch
 
 from seqrec.training.strategies import family_of, refusals
 
-pytestmark = pytest.mark.xdist_group("on_ranks")  # what they share is made once
-
 BACKGROUND = {"selection.save_in_background": "true"}
 STEPS = 12
 CUT = 5
