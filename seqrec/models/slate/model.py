@@ -78,6 +78,7 @@ class SlateModel(SequenceModel):
         return first + self._later_weight * later
 
     def _loss(self, batch: MicroBatch, scoring: Tensor, wanted: Tensor, negatives: Negatives | None) -> Tensor:
+        """Of ``scoring`` (n, D) and ``wanted`` (n,), summed; PAD is wanted where nothing is."""
         if batch.places is None:
             (real,) = torch.where(wanted != PAD)
             scoring, wanted = scoring.index_select(0, real), wanted.index_select(0, real)
