@@ -21,7 +21,7 @@ from scipy.sparse import csr_matrix
 
 from seqrec.evaluation import evaluate, following_metrics, lists_and_what_followed
 from seqrec.models import BeamSettings, DecodingSettings, GreedySettings, SlateModel, TopPSettings
-from seqrec.recipe import Run, fit, load_recipe
+from seqrec.recipe import Recipe, Run, fit, load_recipe
 from seqrec.store import SequenceStore
 
 RECIPE = RECIPES / "amazon-beauty-slate.yaml"
@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--only", choices=list(HEADS), nargs="+", default=list(HEADS))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
-    heads, decodings = {}, {}
+    heads: dict[str, Any] = {}
+    gru: Run | None = None
     for name in arguments.only:
         recipe = load_recipe(RECIPE, [*HEADS[name], *arguments.overrides, f"name=slate-{name}"])
         run = fit(recipe, runs=arguments.runs)
@@ -59,11 +60,17 @@ def main() -> None:
             "lists": measure(run),
         }
         print(name, heads[name]["lists"], flush=True)
+        write(heads, {}, load_recipe(RECIPE, arguments.overrides))
         if name == "gru":
-            decodings = {kind: measure(run, decoding) for kind, decoding in DECODINGS.items()}
-            print(decodings, flush=True)
+            gru = run
+    decodings = {} if gru is None else {kind: measure(gru, decoding) for kind, decoding in DECODINGS.items()}
+    print(decodings, write(heads, decodings, load_recipe(RECIPE, arguments.overrides)))
+
+
+def write(heads: dict[str, Any], decodings: dict[str, Any], recipe: Recipe) -> Path:
+    """What is known so far."""
     settings = recipe.model_dump(mode="json", exclude={"name"})
-    print(write_result("slate", {"k": K, "heads": heads, "decodings": decodings, "settings": settings}))
+    return write_result("slate", {"k": K, "heads": heads, "decodings": decodings, "settings": settings})
 
 
 def measure(run: Run, decoding: DecodingSettings | None = None) -> dict[str, Any]:

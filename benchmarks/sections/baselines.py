@@ -20,9 +20,9 @@ def body(figures: dict[str, Any]) -> list[str]:
             f"{one['value']:.4f} [{one['low']:.4f}, {one['high']:.4f}]"
             for one in (row["test"][name] for name in ("hr@10", "ndcg@10"))
         ]
-        setting = told(row["setting"]) or "–"
+        chosen = told(row["setting"]) or "–"
         lines.append(
-            f"| {row['data']} | {row['baseline']} | {setting} | {' | '.join(values)} | {row['fit_seconds']:.0f} s |"
+            f"| {row['data']} | {row['baseline']} | {chosen} | {' | '.join(values)} | {row['fit_seconds']:.1f} s |"
         )
     lines += ["\nSearched, NDCG@10 on validation:\n"]
     for data, name in dict.fromkeys((row["data"], row["baseline"]) for row in figures["rows"]):
