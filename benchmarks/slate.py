@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(HEADS), nargs="+", default=list(HEADS))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
+    common = load_recipe(RECIPE, arguments.overrides)
     heads: dict[str, Any] = {}
     gru: Run | None = None
     for name in arguments.only:
@@ -60,11 +61,11 @@ def main() -> None:
             "lists": measure(run),
         }
         print(name, heads[name]["lists"], flush=True)
-        write(heads, {}, load_recipe(RECIPE, arguments.overrides))
+        write(heads, {}, common)
         if name == "gru":
             gru = run
     decodings = {} if gru is None else {kind: measure(gru, decoding) for kind, decoding in DECODINGS.items()}
-    print(decodings, write(heads, decodings, load_recipe(RECIPE, arguments.overrides)))
+    print(decodings, write(heads, decodings, common))
 
 
 def write(heads: dict[str, Any], decodings: dict[str, Any], recipe: Recipe) -> Path:

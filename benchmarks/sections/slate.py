@@ -18,7 +18,7 @@ coverage the share of the catalogue in anybody's list. A decoder that is not lis
 def body(figures: dict[str, Any]) -> list[str]:
     """A row a head, then a row a decoding."""
     columns = ["", "target: HR@1", "HR@10", "NDCG@10", "list: recall@10", "NDCG@10", "distance", "coverage"]
-    columns += ["ms a list"]
+    columns.append("ms a list")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, head in figures["heads"].items():
         target = f"{head['hr@1']:.4f} | {cells(head['test'], 'model')}"
