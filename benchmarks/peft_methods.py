@@ -1,6 +1,6 @@
 """Methods of fine-tuning compared on Amazon Beauty: MiniLM over ids, and the first 8 blocks of SmolLM2.
 
-    SEQREC_DATA=… python benchmarks/peft_methods.py minilm
+    SEQREC_DATA=… python benchmarks/peft_methods.py minilm     # about an hour of two cores, and as long for smollm2
 
 Runs `seqrec benchmark peft` on processes of one thread, which share the work, and goes on where it was stopped. MiniLM
 trains for one epoch on all users, SmolLM2 for two on the first 4,000, since two cores allow no more: the figures tell
@@ -26,6 +26,7 @@ from seqrec.evaluation.charts import TradeOffPoint, trade_off_chart
 from seqrec.peft_benchmark import BenchmarkResult, read_result
 
 DOCS = Path(__file__).parent.parent / "docs"
+LEARNING_RATES = {"minilm": [1e-4, 3e-4, 1e-3], "smollm2": [3e-4, 1e-3, 3e-3]}  # around what a wider search chose
 METHODS = "full,head_only,lora,dora,adalora,ia3,layer_norm,bottleneck,prefix"
 COMMON = [
     "model.loss={kind: sampled_softmax, negatives: {uniform: 1024}}",
@@ -41,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=["minilm", "smollm2"])
     parser.add_argument("--methods", default=METHODS)
-    parser.add_argument("--lr", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2])
+    parser.add_argument("--lr", type=float, nargs="+", help="default: three around the best of a wider search")
     parser.add_argument("--processes", type=int, default=2, help="at once, of one thread each")
     parser.add_argument("--folder", type=Path, default=Path("peft-methods"), help="for store, models and runs")
     arguments = parser.parse_args()
@@ -49,7 +50,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     recipe, places, length = minilm(folder) if arguments.model == "minilm" else smollm2(folder)
     out = folder / arguments.model
-    options = ["--methods", arguments.methods, *(word for lr in arguments.lr for word in ("--lr", str(lr)))]
+    rates = arguments.lr or LEARNING_RATES[arguments.model]
+    options = ["--methods", arguments.methods, *(word for lr in rates for word in ("--lr", str(lr)))]
     share([str(recipe), *COMMON, *places, *length, *options, "--out", str(out)], arguments.processes)
     result = read_result(out)
     draw(result, DOCS / f"peft-{arguments.model}.svg")
