@@ -4,7 +4,8 @@
 
 Takes a tenth of Amazon Beauty's items out of all that is trained and validated on: every event of theirs goes but where
 it is a user's last one, the test target. Every item of the catalogue is then ranked for every user, and recall is given
-apart for users whose target is such a cold item. Writes benchmarks/results/cold-items.json.
+apart for users whose target is such a cold item. Writes benchmarks/results/cold-items.json after each model; models
+of today are kept.
 
 With --choose the same is done for choosing settings: test targets and the tenth that is cold for them are not there,
 users' last targets are the events before, and another tenth is cold. Nothing is written to results.
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import RECIPES, write_result
+from harness import RECIPES, rows_of_today, write_result
 
 from seqrec.evaluation import rank_users, seen_lists
 from seqrec.features import embed_items, read_vectors
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(MODELS), nargs="+", default=list(MODELS))
     parser.add_argument("--folder", type=Path, default=Path("cold-items"), help="for store, vectors and runs")
     parser.add_argument("--choose", action="store_true", help="choose settings, without test targets")
+    parser.add_argument("--fresh", action="store_true", help="measures again what was measured today")
     arguments = parser.parse_args()
     folder: Path = arguments.folder / ("choose" if arguments.choose else "test")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,18 +64,18 @@ def main() -> None:
     if not vectors.is_file():
         embed_items(catalogue, vectors, **TEXT)
     cold = np.isin(np.array(catalogue.item_ids), list(cold_ids))
-    rows: dict[str, Any] = {}
+    rows = rows_of_today("cold-items", fresh=arguments.fresh or arguments.choose)
     for number, (name, changes) in enumerate(MODELS.items()):
-        if name not in arguments.only:
+        if name not in arguments.only or name in {row["name"] for row in rows}:
             continue
         recipe = recipe_of(changes, vectors, [*common, *arguments.overrides, f"name=model-{number}"])
         run = fit(recipe, runs=folder / "runs")
         assert not run.data.split.train_counts[1:][cold].any()
         if not rows:
-            rows["text alone"] = recall(*text_ranks(run.data, vectors), cold)
-            print("text alone", rows["text alone"])
-        rows[name] = recall(*model_ranks(run.model, run.data), cold) | {"training": run.result}
-        print(name, rows[name], flush=True)
+            rows.append({"name": "text alone"} | recall(*text_ranks(run.data, vectors), cold))
+            print(rows[-1])
+        rows.append({"name": name} | recall(*model_ranks(run.model, run.data), cold) | {"training": run.result})
+        print(rows[-1], flush=True)
         left_out: Any = {"name": True, "logs": True, "data": {"store"}, "model": {"items"}}
         settings = recipe.model_dump(mode="json", exclude=left_out) | {"models": MODELS}
         if not arguments.choose:

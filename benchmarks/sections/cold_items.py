@@ -16,18 +16,18 @@ mean of the history's text vectors and is not trained. 95 % intervals (Wilson) i
 def body(figures: dict[str, Any]) -> list[str]:
     """A row a kind of items."""
     rows = figures["rows"]
-    first = next(iter(rows.values()))
+    first = rows[0]
     warm = first["users"] - first["cold_users"]
     lines = [
         f"| R@10 | cold target ({first['cold_users']:,} users) | other target ({warm:,} users) | all | training |",
         "|---" * 5 + "|",
     ]
-    for name, row in rows.items():
+    for row in rows:
         cells = []
         for which in ("cold", "warm", "all"):
             low, high = row[f"interval {which}"]
             cells.append(f"{row[f'recall@10 {which}']:.4f} [{low:.4f}, {high:.4f}]")
         training = row.get("training")
         spent = f"{training['epochs']} epochs, {training['seconds_since_start'] / 60:.1f} min" if training else "none"
-        lines.append(f"| {name} | {' | '.join(cells)} | {spent} |")
+        lines.append(f"| {row['name']} | {' | '.join(cells)} | {spent} |")
     return lines
