@@ -19,7 +19,11 @@ from seqrec.terminal import (
 
 @app.command()
 def prepare(
-    logs: Annotated[list[str], typer.Argument(metavar="LOG...|RECIPE", help="Log files or globs; or one recipe.")],
+    context_of_call: typer.Context,
+    logs: Annotated[
+        list[str],
+        typer.Argument(metavar="LOG...|RECIPE [KEY=VALUE]...", help="Log files or globs; or a recipe with overrides."),
+    ],
     out: Annotated[str | None, typer.Option(help="Folder of the store, or its URL; a recipe says it itself.")] = None,
     user: Annotated[str, typer.Option(help="Column of the user id.")] = "user",
     item: Annotated[str, typer.Option(help="Column of the item id.")] = "item",
@@ -47,13 +51,14 @@ def prepare(
     """
     from seqrec.logs import prepare as prepare_store
 
-    if len(logs) == 1 and Path(logs[0]).suffix in (".yaml", ".yml"):
-        from seqrec.recipe import ensure_store, load_recipe
+    if Path(logs[0]).suffix in (".yaml", ".yml"):
+        from seqrec.recipe import load_recipe
 
-        recipe = load_recipe(logs[0], [f"data.store={out}"] if out else [])
+        _refuse_beside_a_recipe(context_of_call)
+        recipe = load_recipe(logs[0], [*logs[1:], *([f"data.store={out}"] if out else [])])
         if recipe.logs is None:
             raise typer.BadParameter(f"{logs[0]} has no `logs` section")
-        show_store(ensure_store(recipe))
+        show_store(prepare_store(recipe.logs, recipe.data.store))
         return
     if out is None:
         raise typer.BadParameter("say where the store shall lie", param_hint="--out")
@@ -70,6 +75,17 @@ def prepare(
     if items:
         values["items"] = {"path": items, "id": items_id, "title": items_title, "category": items_category}
     show_store(prepare_store(read_log_settings(values), out))
+
+
+def _refuse_beside_a_recipe(context: typer.Context) -> None:
+    """A recipe says all that options do, and they would be passed over."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE" and option.name not in ("logs", "out"):
+            raise typer.BadParameter(
+                "a recipe says this itself: set its key, as in `clean.min_user_events=5`",
+                param_hint=option.opts[0],
+            )
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Raw event logs → sequence store, with DuckDB on one machine."""
 
-from seqrec.logs.prepare import prepare
+from seqrec.logs.prepare import check_settings, prepare
 from seqrec.logs.settings import (
     CleanSettings,
     ColumnSettings,
@@ -17,5 +17,6 @@ __all__ = [
     "ItemTableSettings",
     "LogSettings",
     "UserTableSettings",
+    "check_settings",
     "prepare",
 ]

@@ -10,7 +10,7 @@ from seqrec.errors import LogError
 from seqrec.logs.readers import check_columns, create_rows, read_rows
 from seqrec.logs.settings import LogSettings, TableSettings
 from seqrec.logs.sources import FileSource, table_source
-from seqrec.logs.sql import first, identifier
+from seqrec.logs.sql import first
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,13 @@ class AttributeTable:
 
     @property
     def table(self) -> str:
-        """Of the engine: the key and the attributes as text, an empty cell as null; `read` fills it."""
+        """Of the engine: the key, and as `columns` the attributes as text, an empty cell as null; `read` fills it."""
         return f"attributes_by_{self.key}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the attributes to the engine: their own may be any, also those of other columns."""
+        return [f"attribute_{i}" for i in range(len(self.attributes))]
 
     def read(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Reads the file into `table`.
@@ -46,10 +51,11 @@ class AttributeTable:
         Raises:
             LogError: a line is malformed, an id is empty, or an id occurs twice.
         """
-        create_rows(connection, self.settings.roles(), "table_rows")
-        read_rows(connection, self.source, self.settings.roles(), "table_rows")
+        roles = dict(zip([self.key, *self.columns], self.settings.roles().values(), strict=True))
+        create_rows(connection, roles, "table_rows")
+        read_rows(connection, self.source, roles, "table_rows")
         self._check_rows(connection)
-        texts = "".join(f", nullif({identifier(name)}, '') AS {identifier(name)}" for name in self.attributes)
+        texts = "".join(f", nullif({name}, '') AS {name}" for name in self.columns)
         connection.execute(f"CREATE TABLE {self.table} AS SELECT {self.key}{texts} FROM table_rows")
         connection.execute("DROP TABLE table_rows")
 

@@ -26,7 +26,7 @@ class DatasetSource:
     """One split, as Arrow tables in files that are mapped into memory, not read into it.
 
     Attributes:
-        name: path and split.
+        name: path, configuration, revision and split.
         dataset: the rows.
         format: what tells it from a file.
         setting: prefix of the settings that describe it, for error messages.
@@ -97,15 +97,18 @@ def dataset_source(settings: DatasetSettings, root: Path) -> DatasetSource:
             root=f"{root.resolve()} has no such folder" if not folder.is_dir() else f"the folder {folder}",
             do="check path, name, split and revision, and that the hub can be reached where it is not a folder",
         ) from error
+    name = settings.path + "".join(
+        mark + part for mark, part in (("/", settings.name), ("@", settings.revision)) if part
+    )
     if settings.split and not saved:  # `load_dataset` has taken it, be it a part of one
-        return DatasetSource(f"{settings.path}:{settings.split}", found)
+        return DatasetSource(f"{name}:{settings.split}", found)
     splits = {found.split: found} if isinstance(found, datasets.Dataset) else found
     split = settings.split or next(iter(splits))
     if split not in splits or (settings.split is None and len(splits) > 1):
         what = f"no split `{split}`" if settings.split else f"{len(splits)} splits"
         has = ", ".join(str(name or "one without a name") for name in splits)
         raise LogError(what, where=settings.path, has=has, do="set `split` of this source")
-    return DatasetSource(f"{settings.path}:{split}" if split else settings.path, splits[split])
+    return DatasetSource(f"{name}:{split}" if split else name, splits[split])
 
 
 class _Digest:

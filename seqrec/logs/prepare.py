@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,29 +118,47 @@ def _existing(store: SequenceStore, settings: LogSettings, fingerprints: list[So
     Raises:
         StoreError: files or settings differ.
     """
-    facts: dict[str, str] = {}
-    was, now = (_comparable(raw) for raw in (store.manifest.settings, settings.model_dump(mode="json")))
-    if changed := [name for name in now if was.get(name) != now[name]]:
-        facts["settings"] = "; ".join(f"logs.{name} was {was.get(name)}, is {now[name]}" for name in changed)
-    if store.manifest.sources != fingerprints:
-        before = {(file.path, file.sha256) for file in store.manifest.sources}
-        after = {(file.path, file.sha256) for file in fingerprints}
-        names = sorted({path for path, _ in before ^ after}) or ["the same files, in another order"]
-        facts["files"] = ", ".join(names[:5])
-    if facts:
-        raise StoreError(
-            "holds a store made from other files or settings",
-            where=str(store.path),
-            do="remove it or choose another --out",
-            **facts,
-        )
+    check_settings(store, settings)
+    before, after = (Counter(file.sha256 for file in files) for files in (store.manifest.sources, fingerprints))
+    if before != after:
+        other = (before - after) + (after - before)
+        named = {file.path for file in [*store.manifest.sources, *fingerprints] if file.sha256 in other}
+        raise _made_otherwise(store, files=", ".join(sorted(named)[:5]))
+    if [file.sha256 for file in store.manifest.sources] != [file.sha256 for file in fingerprints]:
+        raise _made_otherwise(store, files="the same files, in another order")
     logger.info("%s is up to date", store.path)
     return store
 
 
+def check_settings(store: SequenceStore, settings: LogSettings) -> None:
+    """Sees that a store was made with these settings; files are not looked at, as they may be elsewhere by now.
+
+    Raises:
+        StoreError: it was made with others.
+    """
+    was, now = (_comparable(raw) for raw in (store.manifest.settings, settings.model_dump(mode="json")))
+    if changed := [name for name in now if was.get(name) != now[name]]:
+        raise _made_otherwise(
+            store, settings="; ".join(f"logs.{name} was {was.get(name)}, is {now[name]}" for name in changed)
+        )
+
+
+def _made_otherwise(store: SequenceStore, **facts: str) -> StoreError:
+    return StoreError(
+        "holds a store made from other files or settings",
+        where=str(store.path),
+        do="remove it, or choose another place by `--out` or `data.store`",
+        **facts,
+    )
+
+
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    # files are compared by content, and where they lay does not matter
-    return {name: value for name, value in settings.items() if name not in ("root", "sources")}
+    """Without places: files are compared by content, and where they lay does not matter."""
+    kept = {name: value for name, value in settings.items() if name not in ("root", "sources")}
+    for name in ("items", "users"):
+        if isinstance(table := kept.get(name), dict):
+            kept[name] = {key: value for key, value in table.items() if key != "path"}
+    return kept
 
 
 def _reporter(progress: Callable[[str], None] | None) -> Callable[[str], None]:

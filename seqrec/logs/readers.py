@@ -66,9 +66,12 @@ def column_names(source: Source) -> list[str]:
     except (OSError, pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
         what = f"cannot be read as {source.format} ({error})"
         raise LogError(what, where=source.name, do=_format_hint(source)) from error
-    if repeated := [name for name in names if names.count(name) > 1]:
+    # DuckDB does not tell names apart by case, but for JSON, whose keys are values to it
+    keys = names if source.format == "jsonl" else [name.lower() for name in names]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        alike = " or ".join(dict.fromkeys(f"`{name}`" for name, key in zip(names, keys, strict=True) if key == twice))
         hint = f"give the columns names of their own in the file or in `{source.setting}.header`"
-        raise LogError(f"two columns are called `{repeated[0]}`", where=source.name, do=hint)
+        raise LogError(f"two columns are called {alike}", where=source.name, do=hint)
     return names
 
 

@@ -65,7 +65,7 @@ def catalogue_table(connection: duckdb.DuckDBPyConnection, attributes: Attribute
     texts, join = _joined(attributes)
     query = f"SELECT item, item_id, count, first_seen, last_seen{texts} FROM catalogue {join} ORDER BY item"
     # one chunk, since Parquet's pages follow chunks, the engine's chunks follow its threads, and the file is hashed
-    return connection.sql(query).to_arrow_table().combine_chunks()
+    return _with_names(connection.sql(query).to_arrow_table().combine_chunks(), attributes)
 
 
 def unit_tables(
@@ -80,7 +80,7 @@ def unit_tables(
     for first in range(0, users, UNIT_ROWS):
         rows = f"BETWEEN {first} AND {first + UNIT_ROWS - 1}"
         query = f"SELECT user_id, length{texts} FROM users {join} WHERE user {rows} ORDER BY user"
-        owners = connection.sql(query).to_arrow_table()
+        owners = _with_names(connection.sql(query).to_arrow_table(), attributes)
         events = connection.sql(f"SELECT * FROM sequence WHERE user {rows}").to_arrow_table()
         yield _unit(owners, events, roles, context)
 
@@ -95,8 +95,14 @@ def _joined(attributes: AttributeTable | None) -> tuple[str, str]:
     """SQL of the attributes, as further columns, and of the join that has them."""
     if attributes is None or not attributes.attributes:
         return "", ""
-    texts = "".join(f", {identifier(name)}" for name in attributes.attributes)
+    texts = "".join(f", {name}" for name in attributes.columns)
     return texts, f"LEFT JOIN {attributes.table} USING ({attributes.key})"
+
+
+def _with_names(table: pa.Table, attributes: AttributeTable | None) -> pa.Table:
+    """With the attributes, which are its last columns, under their own names."""
+    names = [] if attributes is None else attributes.attributes
+    return table.rename_columns([*table.column_names[: table.num_columns - len(names)], *names])
 
 
 def _event_roles(roles: list[str]) -> list[str]:

@@ -70,9 +70,9 @@ def log_sources(settings: LogSettings) -> list[Source]:
             continue
         for name in _expand(told, root, origin):
             sources.append(_source(name, root, settings.format, settings.header, settings.delimiter, "logs"))
-    names = [source.name for source in sources]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise LogError("named twice", where=repeated[0], do="list each file once in `logs.sources`")
+    places = [source.path.resolve() if isinstance(source, FileSource) else source.name for source in sources]
+    if repeated := [source.name for source, place in zip(sources, places, strict=True) if places.count(place) > 1]:
+        raise LogError("named twice", where=repeated[-1], do="list each file once in `logs.sources`")
     return sources
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from seqrec.errors import RunError
-from seqrec.logs import prepare
+from seqrec.logs import check_settings, prepare
 from seqrec.recipe.processes import is_first_process
 from seqrec.recipe.schema import Recipe
 from seqrec.store import SequenceStore
@@ -15,10 +15,19 @@ _WAIT_SECONDS = 3600
 
 
 def ensure_store(recipe: Recipe) -> SequenceStore:
-    """The recipe's store, prepared first where it is missing."""
+    """The recipe's store, prepared first where it is missing.
+
+    Raises:
+        StoreError: it was made with other settings than the recipe's `logs`.
+        Others: as `prepare`.
+    """
     path = recipe.data.store
-    if recipe.logs is None or SequenceStore.exists(path):
+    if recipe.logs is None:
         return SequenceStore(path)
+    if SequenceStore.exists(path):
+        store = SequenceStore(path)
+        check_settings(store, recipe.logs)
+        return store
     if is_first_process():
         return prepare(recipe.logs, path)
     wait_until(lambda: SequenceStore.exists(path), path, do="prepare it before, with `seqrec prepare RECIPE`")

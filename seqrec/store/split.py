@@ -64,7 +64,7 @@ class LeaveOneOutSettings(_SplitBase):
 class TemporalSettings(_SplitBase):
     """Training before one point in time, one target a user after it: the first event after the cut.
 
-    The history is what was known at the cut. Test targets lie after `test_from`, validation targets between the cuts.
+    The history is what was known at the cut: all events before the first one after it. Test targets lie after `test_from`, validation targets between the cuts.
     """
 
     kind: Literal["temporal"]
@@ -231,8 +231,14 @@ class Temporal(Split):
 
     @staticmethod
     def _events_until(sequences: Sequences, cut_us: int) -> Int64:
+        """int64 (n,): events of each user up to the first one after the cut.
+
+        Where the log's `order` puts older events behind it, they are left out: no history may hold what was not known.
+        """
         assert sequences.timestamps is not None
-        before = np.concatenate([[0], np.cumsum(sequences.timestamps <= cut_us)])
+        late = np.concatenate([[0], np.cumsum(sequences.timestamps > cut_us)])
+        late_so_far = late[1:] - np.repeat(late[sequences.offsets[:-1]], sequences.lengths)
+        before = np.concatenate([[0], np.cumsum(late_so_far == 0)])
         return np.diff(before[sequences.offsets]).astype(np.int64)
 
 

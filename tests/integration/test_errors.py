@@ -37,6 +37,14 @@ def test_wrong_time_unit(tmp_path: Path) -> None:
     assert "time_unit: s" in message
 
 
+def test_options_that_a_recipe_says_itself(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    recipe = write_recipe(logs={"sources": ["log.csv"]})
+    done = seqrec("prepare", recipe, "--min-user-events", "9", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "a recipe says this itself" in done.stderr
+    assert "--min-user-events" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [

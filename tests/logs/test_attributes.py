@@ -117,3 +117,16 @@ def test_columns_of_users_and_of_events_do_not_meet(prepared: Prepare) -> None:
     users = UserTableSettings(path="users.csv", columns=["age"])
     with pytest.raises(ValueError, match="both name"):
         prepared("user,item,time,age\nu,1,5,3\n", context=["age"], users=users)
+
+
+def test_columns_may_have_any_name_also_the_engine_s_own(prepared: Prepare, tmp_path: Path) -> None:
+    names = ["row", "reason", "file", "pos", "raw", "Count", "Title"]
+    content = f"item_id,{','.join(names)},name\n7,{','.join(map(str, range(7)))},Seven\n"
+    write(tmp_path / "users.csv", "user_id,row,Length\nu,1,2\n")
+    users = UserTableSettings(path="users.csv", columns=["row", "Length"])
+    write(tmp_path / "items.csv", content)
+    items = ItemTableSettings(path="items.csv", title="name", columns=names)
+    store = prepared(LOG, name="log.txt", items=items, users=users)
+    assert store.catalogue.table.select(names).to_pylist()[0] == {name: str(i) for i, name in enumerate(names)}
+    assert store.catalogue.titles[0] == "Seven"
+    assert [row["row"] + row["Length"] for row in rows(store, "row", "Length")] == ["12"]

@@ -193,3 +193,13 @@ def test_datasets_opens_a_store(prepared: Prepare, streaming: bool) -> None:
     assert [row["items"] for row in opened] == [row["items"] for row in rows(store, "items")]
     items = datasets.load_dataset(str(store.path), "catalogue", split="train", streaming=streaming)
     assert [row["item_id"] for row in items] == store.catalogue.item_ids
+
+
+def test_configurations_and_revisions_of_one_data_set_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(EVENTS))
+    told = [{"name": "books"}, {"name": "toys"}, {"name": "toys", "revision": "v2"}]
+    sources = [DatasetSettings(kind="hf", path="shop/log", split="train", **one) for one in told]
+    found = [dataset_source(source, tmp_path).name for source in sources]
+    assert found == ["shop/log/books:train", "shop/log/toys:train", "shop/log/toys@v2:train"]

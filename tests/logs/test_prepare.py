@@ -50,11 +50,18 @@ def test_an_equal_store_is_returned_as_it_is(prepared: Prepare) -> None:
 def test_an_existing_store_of_other_settings_or_files_is_refused(prepared: Prepare) -> None:
     prepared(CSV)
     with pytest.raises(
-        StoreError, match=r"(?s)settings: logs.time_unit was auto, is s\n.*remove it or choose another --out"
+        StoreError, match=r"(?s)settings: logs.time_unit was auto, is s\n.*remove it, or choose another"
     ):
         prepared(CSV, time_unit="s")
     with pytest.raises(StoreError, match=r"(?s)files: log.csv\n"):
         prepared(CSV + f"u,i,{T}\n")
+
+
+def test_the_same_files_elsewhere_make_the_same_store(prepared: Prepare, tmp_path: Path) -> None:
+    store = prepared(CSV)
+    (tmp_path / "moved").mkdir()
+    moved = (tmp_path / "log.csv").rename(tmp_path / "moved" / "events.csv")
+    assert prepare(LogSettings(sources=[str(moved)]), store.path).manifest == store.manifest
 
 
 def test_a_folder_that_is_no_store_is_refused_and_an_empty_one_filled(prepared: Prepare, tmp_path: Path) -> None:

@@ -184,3 +184,14 @@ def test_mixed_line_ends_are_refused_rather_than_misread(tmp_path: Path) -> None
     file = write(tmp_path / "log.csv", "user,item,time\na,b,1\r\nc,d,2\n")
     with pytest.raises(LogError, match=r"(?s)log.csv: .*line ends are mixed.*sed"):
         read(file, "csv")
+
+
+def test_columns_that_differ_by_case_alone_are_refused_where_the_engine_takes_them_for_one(tmp_path: Path) -> None:
+    table = pa.table({"User": ["wrong"], "user": ["right"], "item": ["i"], "time": [5]})
+    pq.write_table(table, tmp_path / "log.parquet")
+    write(tmp_path / "log.csv", "User,user,item,time\nwrong,right,i,5\n")
+    for format in ("parquet", "csv"):
+        with pytest.raises(LogError, match="two columns are called `User` or `user`"):
+            column_names(FileSource(f"log.{format}", tmp_path / f"log.{format}", format))  # type: ignore[arg-type]
+    line = '{"User": "wrong", "user": "right", "item": "i", "time": 5}\n'
+    assert read(write(tmp_path / "log.jsonl", line), "jsonl") == [(1, 0, "right", "i", "5", None)]

@@ -91,6 +91,12 @@ def test_one_file_twice_and_compressed_parquet_are_refused(tmp_path: Path) -> No
         names("b.parquet.gz", root=tmp_path)
 
 
+def test_one_file_is_one_however_it_is_spelled(tmp_path: Path) -> None:
+    touch(tmp_path, "d/a.csv")
+    with pytest.raises(LogError, match=r"d/\.\./d/a\.csv: named twice"):
+        names("d/a.csv", "d/../d/a.csv", root=tmp_path)
+
+
 def test_fingerprint_is_of_the_bytes(tmp_path: Path) -> None:
     touch(tmp_path, "a.csv")
     file = log_sources(LogSettings(sources=["a.csv"], root=str(tmp_path)))[0].fingerprint()

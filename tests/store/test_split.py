@@ -192,6 +192,26 @@ def test_nothing_after_the_cut_leaks(
             assert position == (wanted[0] if wanted and end else -1)
 
 
+@given(
+    users=st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=8), min_size=1, max_size=6),
+    cuts=st.tuples(st.integers(1, 30), st.integers(1, 30)).filter(lambda pair: pair[0] != pair[1]).map(sorted),
+)
+@settings(max_examples=40, deadline=None)
+def test_nothing_leaks_where_the_order_of_a_log_is_not_that_of_its_times(
+    make_store: MakeStore, users: list[list[int]], cuts: list[int]
+) -> None:
+    store = make_store([[1] * len(row) for row in users], [[second * SECOND for second in row] for row in users])
+    split = resolve(temporal(at(cuts[0]), at(cuts[1])), store)
+    for row, end in zip(users, train_ends(split, store), strict=True):
+        assert all(second <= cuts[0] for second in row[:end])
+        assert row[end:][:1] == [] or row[end] > cuts[0]
+    for part, start in (("validation", cuts[0]), ("test", cuts[1])):
+        targets = one_unit(split, store, part)
+        for row, end, position in zip(users, targets.history_end, targets.position, strict=True):
+            assert all(second <= start for second in row[:end])
+            assert position == -1 or (position >= end and row[position] > start)
+
+
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=8), wanted=st.none() | st.integers(1, 8))
 @settings(max_examples=40, deadline=None)
 def test_leave_one_out_targets_are_never_trained_on(
