@@ -12,7 +12,7 @@ from rich.progress import track
 
 from seqrec.errors import FeatureError
 from seqrec.features.text import TextEncoder, item_texts
-from seqrec.features.vector_files import write_vectors
+from seqrec.features.vector_files import check_ids_beside, write_vectors
 from seqrec.store import Catalogue
 
 _PART = 1024  # items
@@ -41,7 +41,7 @@ def embed_items(
     Returns:
         The file.
     Raises:
-        FeatureError: the file exists, or has another suffix.
+        FeatureError: the file exists, has another suffix, or its ids would take another file's place.
         RecipeError, BackboneError: the template or the encoder does not fit.
     """
     out = Path(out)
@@ -49,6 +49,7 @@ def embed_items(
         raise FeatureError(f"not one of {', '.join(_WRITTEN)}", where=f"--out {out}", do="name the file so")
     if out.exists():
         raise FeatureError("the file exists", where=f"--out {out}", do="remove it, or choose another")
+    check_ids_beside(out)
     texts = item_texts(catalogue, template, setting="--template")
     encoder = TextEncoder(source, max_tokens)
     parts = out.with_name(f"{out.name}.parts")

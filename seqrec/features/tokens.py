@@ -97,6 +97,7 @@ def _tokenised(texts: list[str], tokenizer: Any, most: int, *, key: str) -> Int3
         table[number, : len(row)] = row
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=file.parent)  # ranks of a machine may write it at once
+    os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would keep out colleagues who share the cache
     with os.fdopen(descriptor, "wb") as opened:
         np.save(opened, table)
     Path(temporary).replace(file)

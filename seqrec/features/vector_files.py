@@ -60,18 +60,41 @@ def read_vectors(path: str | Path, item_ids: Sequence[str]) -> Float32:
 
 
 def write_vectors(path: str | Path, item_ids: Sequence[str], vectors: Float32) -> None:
-    """Writes a .parquet or .safetensors file; it appears whole."""
+    """Writes a .parquet or .safetensors file; it appears whole, and after the ids beside it.
+
+    Raises:
+        FeatureError: ids of other vectors lie where those of a .safetensors file would.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.partial")
+    check_ids_beside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         flat = pa.array(np.ascontiguousarray(vectors).ravel(), pa.float32())
         lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         pq.write_table(pa.table({"item_id": pa.array(item_ids, pa.string()), "vector": lists}), temporary)
     else:
-        path.with_suffix(".json").write_text(json.dumps(list(item_ids), ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(json.dumps(list(item_ids), ensure_ascii=False), encoding="utf-8")
+        temporary.replace(path.with_suffix(".json"))
         save_file({"vectors": np.ascontiguousarray(vectors)}, temporary)
     temporary.replace(path)
+
+
+def check_ids_beside(path: Path) -> None:
+    """Sees that the ids of a .safetensors file have a place of their own, unless they are those of an older one.
+
+    Raises:
+        FeatureError: NAME.json is there, and no NAME.safetensors, or NAME.npy takes its ids from it too.
+    """
+    beside = path.with_suffix(".json")
+    if path.suffix != ".safetensors" or not beside.exists():
+        return
+    if path.with_suffix(".npy").exists() or not path.exists():
+        raise FeatureError(
+            "the ids of the vectors would take the place of this file",
+            where=str(beside),
+            do="choose another name, or write a .parquet file, which holds its ids itself",
+        )
 
 
 def _from_parquet(path: Path) -> tuple[list[str], Float32]:

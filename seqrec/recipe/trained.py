@@ -143,7 +143,7 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False, forms: Sequenc
         run: with a checkpoint.
         out: the bundle's folder.
         merge: merge the adapter into the backbone.
-        forms: for other runtimes, whose quality validation users tell.
+        forms: for other runtimes, whose quality validation users tell, or those of test where a refit has no others.
     Raises:
         RunError: no checkpoint yet.
         BundleError: the bundle does not reproduce the scores, or ``out`` exists.
@@ -173,8 +173,12 @@ def export_run(run: Run, out: str | Path, *, merge: bool = False, forms: Sequenc
 
 
 def _held_out(data: SequenceDataModule) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Validation users, about a thousand of all lengths: items, lengths, next items; read once they are asked for."""
-    stream = data.evaluation("validation")
+    """Users, about a thousand of all lengths: items, lengths, next items; read once they are asked for.
+
+    Those of validation; of a refit, which has trained on their targets, those of test.
+    """
+    split = data.split.settings
+    stream = data.evaluation("test" if split.kind == "leave_one_out" and split.refit else "validation")
     step = max(1, stream.counts.users // HELD_OUT_USERS)
     for batch in stream.loader(0, 1):
         assert batch.targets is not None  # of a part

@@ -64,7 +64,8 @@ class LeaveOneOutSettings(_SplitBase):
 class TemporalSettings(_SplitBase):
     """Training before one point in time, one target a user after it: the first event after the cut.
 
-    The history is what was known at the cut: all events before the first one after it. Test targets lie after `test_from`, validation targets between the cuts.
+    The history is what was known at the cut: all events before the first one after it. Test targets lie after
+    `test_from`, validation targets between the cuts.
     """
 
     kind: Literal["temporal"]

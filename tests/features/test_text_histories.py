@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HistoryText:
     monkeypatch.setenv("SEQREC_CACHE", str(tmp_path))
     settings, backbone = TextHistorySettings(**TEXT), PretrainedBackboneSettings(**BACKBONE)
     made = [read_history_text(settings, backbone, CATALOGUE, with_mask=True) for _ in range(2)]
-    assert len(list((tmp_path / "tokens").iterdir())) == 1
+    (cached,) = (tmp_path / "tokens").iterdir()
+    assert stat.S_IMODE(cached.stat().st_mode) == 0o644  # as others may share the cache
     assert torch.equal(made[0].tokens, made[1].tokens)  # the second time from the cache
     return made[1]
 

@@ -56,3 +56,20 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     wrong("no vectors with their ids.*v.json", name="v.npy")
     (tmp_path / "v.json").write_text('["a"]')
     wrong(r"shape \(3, 2\), and 1 ids in v.json", name="v.npy")
+
+
+@pytest.mark.parametrize("there", ["own file", "other vectors"])
+def test_ids_take_no_other_file_s_place(tmp_path: Path, there: str) -> None:
+    (tmp_path / "v.json").write_text(json.dumps(IDS[::-1]))
+    if there == "other vectors":
+        np.save(tmp_path / "v.npy", VECTORS)
+    with pytest.raises(FeatureError, match=r"v\.json: the ids of the vectors would take the place"):
+        write_vectors(tmp_path / "v.safetensors", IDS, VECTORS)
+    assert json.loads((tmp_path / "v.json").read_text()) == IDS[::-1]
+    assert not (tmp_path / "v.safetensors").exists()
+
+
+def test_a_file_may_be_written_again_with_its_ids(tmp_path: Path) -> None:
+    write_vectors(tmp_path / "v.safetensors", IDS, VECTORS)
+    write_vectors(tmp_path / "v.safetensors", IDS[:2], VECTORS[:2])
+    assert read_vectors(tmp_path / "v.safetensors", IDS[:2]).tolist() == VECTORS[:2].tolist()

@@ -57,6 +57,9 @@ def test_the_torchrun_script_passes_options_on_and_explains_itself(tmp_path: Pat
     words = started("--nnodes=2", "--rdzv-endpoint=one:29400", "recipes/shop.yaml", "seed=1").stdout.split("\n")
     assert words.index("--rdzv-endpoint=localhost:0") < words.index("--rdzv-endpoint=one:29400")
     assert words[-6:-1] == ["-m", "seqrec", "fit", "recipes/shop.yaml", "seed=1"]
+    words = started("--nnodes=1", "--standalone", "recipes/shop.yaml").stdout.split("\n")
+    assert words.index("--standalone") < words.index("-m")
+    assert words[-5:-1] == ["-m", "seqrec", "fit", "recipes/shop.yaml"]
     explained = started()
     assert explained.returncode == 2
     assert explained.stderr.startswith(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from seqrec.errors import BundleError, RunError, StoreError
+from seqrec.export import load_bundle
 from seqrec.recipe import Run, export_run, fit, open_trained, parse_recipe
 from seqrec.store import SequenceStore
 
@@ -55,6 +56,15 @@ def test_a_bundle_recommends_as_its_run_and_without_a_store(run: Run, shop_store
     other = make_other(tmp_path / "moved")
     with pytest.raises(BundleError, match=r"(?s)catalogue is not the one that was trained on.*--store"):
         _ = open_trained(tmp_path / "bundle", store=other).data
+
+
+def test_forms_of_a_refit_are_judged_by_users_it_has_not_met(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    data = recipe_values["data"] | {"split": {"kind": "leave_one_out", "refit": True}}
+    run = fit(parse_recipe(recipe_values | {"data": data}, where="test"), runs=tmp_path)
+    report = load_bundle(export_run(run, tmp_path / "bundle", forms=["index"])).manifest.forms["index"]
+    assert report.users == run.data.evaluation("test").counts.users
+    assert report.same_top_10 is not None
+    assert report.same_top_10 > 0.9
 
 
 def make_other(path: Path) -> Path:
