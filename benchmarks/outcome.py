@@ -84,7 +84,7 @@ def measure(run: Run) -> dict[str, Any]:
     result = evaluate_outcomes(run.model, run.data)
     assert result is not None
     assert run.result is not None
-    training = {key: run.result[key] for key in ("steps", "epochs", "seconds_since_start", "best")}
+    training = {key: run.result[key] for key in ("steps", "epochs", "training_seconds", "best")}
     return {"training": training, "parameters": run.result["parameters"], "test": result.to_dict()}
 
 

@@ -49,7 +49,7 @@ def measure(run: Run) -> dict[str, Any]:
     best = run.recipe.selection.metric
     curve = [point for point in training_curve(run.folder, best) if point.valid is not None]
     return {
-        "training": {key: run.result[key] for key in ("steps", "epochs", "seconds_since_start", "best")},
+        "training": {key: run.result[key] for key in ("steps", "epochs", "training_seconds", "best")},
         "parameters": run.result["parameters"],
         "validation_curve": [round(point.valid, 5) for point in curve if point.valid is not None],
         "test": result.to_dict(),

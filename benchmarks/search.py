@@ -56,7 +56,7 @@ def train(named: tuple[str, Recipe], runs: Path) -> dict[str, Any]:
         "changes": name,
         "epochs": run.result["epochs"],
         "val ndcg@10": round(run.result["best"]["val/ndcg@10"], 5),
-        "seconds": run.result["seconds_since_start"],
+        "seconds": run.result["training_seconds"],
     }
 
 

@@ -55,7 +55,7 @@ def main() -> None:
         assert run.result is not None
         heads[name] = {
             "test": result.to_dict(),
-            "training": {key: run.result[key] for key in ("steps", "epochs", "seconds_since_start", "best")},
+            "training": {key: run.result[key] for key in ("steps", "epochs", "training_seconds", "best")},
             "parameters": run.result["parameters"],
             "hr@1": first_hits(run),
             "lists": measure(run),

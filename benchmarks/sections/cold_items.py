@@ -28,6 +28,6 @@ def body(figures: dict[str, Any]) -> list[str]:
             low, high = row[f"interval {which}"]
             cells.append(f"{row[f'recall@10 {which}']:.4f} [{low:.4f}, {high:.4f}]")
         training = row.get("training")
-        spent = f"{training['epochs']} epochs, {training['seconds_since_start'] / 60:.1f} min" if training else "none"
+        spent = f"{training['epochs']} epochs, {training['training_seconds'] / 60:.1f} min" if training else "none"
         lines.append(f"| {row['name']} | {' | '.join(cells)} | {spent} |")
     return lines

@@ -21,7 +21,7 @@ def body(figures: dict[str, Any]) -> list[str]:
     lines = [f"`{outcome}`: {rate:.1%} of {figures['classifiers']['rows']['test']:,} events of {users:,} users.", ""]
     lines += ["| | AUC | AUC of a user | log loss | calibration error | training |", "|---" * 6 + "|"]
     for seed in figures["seeds"]:
-        minutes = seed["training"]["seconds_since_start"] / 60
+        minutes = seed["training"]["training_seconds"] / 60
         lines.append(f"| model, seed {seed['seed']} | {_cells(seed['test'], 'model', outcome)} | {minutes:.1f} min |")
     lines += [f"| {name} | {_cells(test, name, outcome)} | |" for name in test["baselines"]]
     for name in ("logistic_regression", "gradient_boosting"):

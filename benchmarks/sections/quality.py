@@ -20,7 +20,7 @@ def body(figures: dict[str, Any]) -> list[str]:
     lines += ["| | HR@10 | NDCG@10 | epochs | training |", "|---|---|---|---|---|"]
     for seed in figures["seeds"]:
         test, training = seed["test"], seed["training"]
-        spent = f"{training['epochs']} | {training['seconds_since_start'] / 60:.1f} min"
+        spent = f"{training['epochs']} | {training['training_seconds'] / 60:.1f} min"
         lines.append(f"| model, seed {seed['seed']} | {cells(test, 'model')} | {spent} |")
     if len(figures["seeds"]) > 1:
         mean = figures["mean_test"]

@@ -22,6 +22,6 @@ def body(figures: dict[str, Any]) -> list[str]:
     lines = [protocol(first), "| | HR@10 | NDCG@10 | training |", "|---" * 4 + "|"]
     for name, row in rows.items():
         training = row["training"]
-        spent = f"{training['epochs']} epochs, {training['seconds_since_start'] / 60:.1f} min"
+        spent = f"{training['epochs']} epochs, {training['training_seconds'] / 60:.1f} min"
         lines.append(f"| {name} | {cells(row['test'], 'model')} | {spent} |")
     return lines + [f"| {name} | {cells(first, name)} | none |" for name in first["baselines"]]

@@ -41,7 +41,7 @@ def curve_of(run: Run) -> list[dict[str, float]]:
     """Validation metric by seconds of training, by the share of its steps that were done."""
     result = run.result
     assert result is not None  # finished
-    a_step = result["seconds_since_start"] / max(1, result["steps"])
+    a_step = result["training_seconds"] / max(1, result["steps"])
     points: tuple[CurvePoint, ...] = training_curve(run.folder, run.recipe.selection.metric)
     return [{"seconds": round(p.step * a_step, 1), "value": p.valid} for p in points if p.valid is not None]
 

@@ -13,9 +13,10 @@ from seqrec.recipe.compare import compare_runs, evaluate_run
 from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import logged_rows, training_curve
 from seqrec.recipe.fit_process import fit_in_process
+from seqrec.recipe.fitting import fit
 from seqrec.recipe.load import dump_recipe, load_recipe, parse_recipe, parse_value, with_seed
 from seqrec.recipe.processes import is_first_process
-from seqrec.recipe.run import Run, fit, write_text
+from seqrec.recipe.run import Run, write_text
 from seqrec.recipe.schema import Recipe
 from seqrec.recipe.seeds import fit_seeds
 from seqrec.recipe.stores import ensure_store

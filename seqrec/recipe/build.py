@@ -42,6 +42,7 @@ from seqrec.training import (
     RankWatch,
     SequenceRecommender,
     StepMetrics,
+    TrainingTime,
     limit_waiting,
     selection_callbacks,
 )
@@ -196,6 +197,7 @@ def build_trainer(recipe: Recipe, folder: Path, data: SequenceDataModule) -> L.T
     """The Trainer, with the arguments of the recipe and those that exactness needs."""
     callbacks: list[Callback] = [
         StepMetrics(),
+        TrainingTime(),
         NonfiniteLoss(recipe.faults.nonfinite_loss),
         RankWatch(),
         *selection_callbacks(recipe.selection, folder / "checkpoints"),

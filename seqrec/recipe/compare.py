@@ -132,7 +132,7 @@ def _compared(run: Run, found: UserRanks, part: Part) -> ComparedRun:
         seed=run.recipe.seed,
         metrics=json.loads(run.evaluation_file(part).read_text(encoding="utf-8"))["model"],
         ranks=found.ranks["model"],
-        seconds=result["seconds_since_start"],
+        seconds=result["training_seconds"],
         epochs=result["epochs"],
         parameters=result["parameters"],
     )

@@ -1,4 +1,4 @@
-"""Run folders: where a recipe's training lives, restarts, and the trained model in the end.
+"""Run folders: where a recipe's training lives, and the trained model in the end.
 
 runs/NAME/recipe.yaml      the resolved recipe
           run.id           names the run to loggers, over restarts
@@ -11,41 +11,22 @@ runs/NAME/recipe.yaml      the resolved recipe
 from __future__ import annotations
 
 import json
-import shutil
-import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import yaml
-from peft import PeftModel
 
-from seqrec.errors import RunError, SeqrecError
-from seqrec.models import ParameterCounts, RankingModel, rank_pattern
-from seqrec.recipe.build import RUN_ID, Parts, build, build_data, build_recipe_model, history_text, item_features
+from seqrec.errors import RunError
+from seqrec.models import RankingModel
+from seqrec.recipe.build import RUN_ID, build_data, build_recipe_model, history_text, item_features
 from seqrec.recipe.load import dump_recipe, parse_recipe
-from seqrec.recipe.processes import is_first_process, is_restart, place
 from seqrec.recipe.schema import Recipe
-from seqrec.recipe.stores import ensure_store
-from seqrec.recipe.tokenize import ensure_ids
 from seqrec.stream import SequenceDataModule
-from seqrec.training import (
-    VALIDATION_PREFIX,
-    KeepCheckpoints,
-    RankWatch,
-    SavedCheckpoint,
-    best_of,
-    check_can_continue,
-    checkpoints_in,
-    load_weights,
-    newest_to_continue,
-    newest_whole,
-    read_state,
-)
-from seqrec.versions import versions
+from seqrec.training import VALIDATION_PREFIX, SavedCheckpoint, best_of, load_weights, newest_whole, read_state
 
 # what may change between two starts of one run: where it runs and what it shows, not what it computes
 _SAVING = {"selection.save_every_steps", "selection.keep", "selection.save_in_background"}
@@ -89,7 +70,8 @@ class Run:
         return self.folder / "recipe.yaml"
 
     @property
-    def _result_file(self) -> Path:
+    def result_file(self) -> Path:
+        """Where `fit` leaves its result."""
         return self.folder / "result.json"
 
     @property
@@ -131,7 +113,7 @@ class Run:
     @property
     def result(self) -> dict[str, Any] | None:
         """What `fit` wrote when training ended; None before."""
-        return json.loads(self._result_file.read_text()) if self._result_file.is_file() else None
+        return json.loads(self.result_file.read_text()) if self.result_file.is_file() else None
 
     @property
     def best_validation(self) -> float | None:
@@ -180,9 +162,11 @@ class Run:
         """Where it leaves each user's rank."""
         return self.folder / f"users-{part}.parquet"
 
-    def claim(self, recipe: Recipe) -> None:
+    def claim(self, recipe: Recipe) -> bool:
         """Makes the folder the recipe's, or sees that it already is.
 
+        Returns:
+            Whether it was nobody's before.
         Raises:
             RunError: it holds a run of another recipe.
         """
@@ -190,7 +174,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / RUN_ID, uuid.uuid4().hex)
             write_text(self._recipe_file, dump_recipe(recipe))
-            return
+            return True
         changes = changed_fields(self.recipe, recipe)
         if changes:
             raise RunError(
@@ -199,95 +183,14 @@ class Run:
                 **{f"change {i}": text for i, text in enumerate(changes, start=1)},
                 do="give the new run a `name` of its own, or start this one over with `--fresh`",
             )
+        return False
 
-
-def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Run:
-    """Trains a recipe in its run folder, or continues there, or finds it done.
-
-    Args:
-        recipe: what to train.
-        runs: parent of run folders.
-        fresh: throws away what the folder holds.
-    Raises:
-        RunError: the folder holds a run of another recipe.
-        LaunchError, RecipeError, LogError, StoreError and others: before training starts.
-        TrainingError: a rank is lost, or a loss is not finite.
-        PreemptedError: told to stop by SIGTERM or SIGUSR1; what was done is saved.
-    """
-    place(recipe.trainer)
-    run = Run(Path(runs) / recipe.name)
-    fresh = fresh and not is_restart()
-    if fresh and is_first_process() and run.folder.exists():
-        shutil.rmtree(run.folder)
-    ensure_store(recipe)
-    ensure_ids(recipe)
-    if is_first_process():
-        run.claim(recipe)
-    if run.result is not None and not fresh:
-        return run
-    parts = build(recipe, run.folder)
-    counts = parts.module.model.parameter_counts()  # while weights are whole
-    started = time.time()
-    # under a launcher this process may be ahead of rank 0, which has yet to empty the folder
-    _train(parts, None if fresh else _to_continue(run, parts.trainer))
-    if parts.trainer.is_global_zero:
-        _write_result(run, parts, counts, time.time() - started)
-    return run
-
-
-def _to_continue(run: Run, trainer: L.Trainer) -> SavedCheckpoint | None:
-    """What to go on from: as rank 0 finds it, which the others load too, so that they need only see that there is one.
-
-    Reading all that was saved once a rank to compare its hashes would be a burden on many nodes.
-    """
-    if is_first_process():
-        newest = newest_to_continue(run.checkpoints)
-        if newest is not None:
-            check_can_continue(newest, trainer)
-        return newest
-    return next(iter(checkpoints_in(run.checkpoints)), None)
-
-
-def _train(parts: Parts, checkpoint: SavedCheckpoint | None) -> None:
-    trainer = parts.trainer
-    watch = next(c for c in trainer.callbacks if isinstance(c, RankWatch))  # type: ignore[attr-defined]
-    try:
-        trainer.fit(parts.module, parts.data, ckpt_path=None if checkpoint is None else checkpoint.state)
-    except Exception as error:
-        told = watch.error or _cause(error)
-        if told is None:
-            raise
-        raise told from error
-
-
-def _cause(error: BaseException) -> SeqrecError | None:
-    """What went wrong first: loggers that are closed on a full disk fail as well, and would hide it."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, SeqrecError):
-            return link
-        link = link.__cause__ or link.__context__
-    return None
-
-
-def _write_result(run: Run, parts: Parts, counts: ParameterCounts, seconds: float) -> None:
-    trainer, module = parts.trainer, parts.module
-    best = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, KeepCheckpoints)).best
-    result = {
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "seconds_since_start": round(seconds, 1),
-        "best": None if best is None else {best.metric: best.value},
-        "parameters": counts._asdict(),
-        "adapter_ranks": _adapter_ranks(module.model),
-        "versions": versions(),
-    }
-    write_text(run._result_file, json.dumps(result, indent=2) + "\n")
-
-
-def _adapter_ranks(model: RankingModel) -> dict[str, int] | None:
-    backbone = model.backbone.model
-    return rank_pattern(backbone) if isinstance(backbone, PeftModel) else None
+    def disclaim(self) -> None:
+        """Undoes `claim`; the folder stays where it holds anything else."""
+        for file in (self._recipe_file, self.folder / RUN_ID):
+            file.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,9 +10,9 @@ import torch
 from seqrec.errors import UnsupportedError
 from seqrec.evaluation import Comparison
 from seqrec.recipe.compare import compare_runs
+from seqrec.recipe.fitting import fit
 from seqrec.recipe.load import with_seed
 from seqrec.recipe.processes import launched
-from seqrec.recipe.run import fit
 from seqrec.recipe.schema import Recipe
 
 

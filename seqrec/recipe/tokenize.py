@@ -12,6 +12,7 @@ from seqrec.models import SemanticItemsSettings, SequenceModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.ids import CATALOGUE, TRAINED_ON, trained_on
 from seqrec.recipe.processes import is_first_process
+from seqrec.recipe.run import Run
 from seqrec.recipe.schema import Recipe
 from seqrec.recipe.stores import ensure_store, wait_until
 from seqrec.stream import SequenceDataModule
@@ -106,8 +107,6 @@ def _vectors(settings: VectorSettings, data: SequenceDataModule) -> Tensor:
         return TextEncoder(settings.source, settings.max_tokens)(texts)
     if isinstance(settings, CoOccurrenceVectorSettings):
         return co_occurrence_vectors(data.training_sequences(), data.store.manifest.counts.items, settings)
-    from seqrec.recipe.run import Run  # which makes ids before it trains
-
     run = Run.open(settings.run)
     where = f"tokenizer.vectors: run: {settings.run}"
     if run.data.store.catalogue.fingerprint != data.store.catalogue.fingerprint or trained_on(run.data) != trained_on(

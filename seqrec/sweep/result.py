@@ -12,7 +12,7 @@ class TrialResult(BaseModel):
         name: of its run.
         values: by path; choices as YAML.
         value: best validation; None where there is none.
-        seconds: of training.
+        seconds: of its training, since that was last started.
         note: why there is no value.
     """
 

@@ -1,6 +1,6 @@
 """The LightningModule, its callbacks, optimisers and checkpoints."""
 
-from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets, StepMetrics
+from seqrec.training.callbacks import AllocateRanks, KeepPosition, SettleBuckets, StepMetrics, TrainingTime
 from seqrec.training.checkpoints import AtomicCheckpointIO, load_weights, read_checkpoint, weights_of
 from seqrec.training.continuing import check_can_continue
 from seqrec.training.faults import FaultSettings, NonfiniteLoss, limit_waiting
@@ -35,6 +35,7 @@ __all__ = [
     "SettleBuckets",
     "StepMetrics",
     "StopOnSignal",
+    "TrainingTime",
     "best_of",
     "check_can_continue",
     "check_whole",

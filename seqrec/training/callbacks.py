@@ -161,6 +161,28 @@ class AllocateRanks(Callback):
             load_allocator_state(self._peft, state_dict)
 
 
+class TrainingTime(Callback):
+    """How long training has taken, earlier starts included as far as their work was saved."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._since = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Up to now."""
+        return self._before + time.monotonic() - self._since
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._since = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["seconds"]
+
+
 class StepMetrics(Callback):
     """Logs the exact loss of a step over all ranks, and how well the machines are used.
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from seqrec.errors import RunError
-from seqrec.recipe import Recipe, Run, build, fit, parse_recipe
+from seqrec.recipe import Recipe, Run, build, parse_recipe
 
 
 def changed(values: dict[str, Any], **sections: dict[str, Any]) -> Recipe:
@@ -83,15 +83,3 @@ def test_a_run_before_its_first_validation_has_no_model(recipe_values: dict[str,
     assert run.result is None
     with pytest.raises(RunError, match="no checkpoint yet"):
         _ = run.model
-
-
-def test_fresh_starts_over(recipe_values: dict[str, Any], tmp_path: Path) -> None:
-    first = fit(changed(recipe_values), runs=tmp_path)
-    name = (first.folder / "run.id").read_text()
-    (first.folder / "left behind").touch()
-    again = fit(changed(recipe_values, optimizer={"lr": 0.5}), runs=tmp_path, fresh=True)
-    assert again.recipe.optimizer.lr == 0.5
-    assert (again.folder / "run.id").read_text() != name
-    assert not (again.folder / "left behind").exists()
-    assert again.result is not None
-    assert again.result["epochs"] == 2
