@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +36,7 @@ class BulkRequest(Settings):
     model: str = Field(description="SHA-256 over the model's weights.")
     store: str = Field(description="Fingerprint of the store.")
     k: int = Field(ge=1, description="Length of the lists.")
+    decoding: dict[str, Any] | None = Field(None, description="How lists are generated; null where items are ranked.")
     diversify: str | None = Field(None, description="How lists are re-ranked, as `mmr:0.7`; null: not at all.")
     seen: Literal["filter", "allow"] = Field(description="Whether items of a user's sequence may be recommended.")
     max_length: int = Field(description="Positions that an input takes.")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqrec.bulk.folder import BulkFolder, BulkRequest
 from seqrec.evaluation import rank_users, ranking_trainer
-from seqrec.models import RankingModel, fingerprint
+from seqrec.models import RankingModel, SlateModel, fingerprint
 from seqrec.ranking import Diversifier, Ranked
 from seqrec.store import SequenceStore
 from seqrec.stream import EvaluationBatch, EvaluationStream, SequenceDataModule
@@ -60,6 +60,7 @@ def recommend_all(
         model=fingerprint(model),
         store=data.store.manifest.fingerprint,
         k=k,
+        decoding=model.decoding.model_dump(mode="json") if isinstance(model, SlateModel) else None,
         diversify=None if diversifier is None else str(diversifier.wanted),
         seen=data.split.settings.seen,
         max_length=data.settings.max_length,

@@ -126,11 +126,13 @@ def make_group(
     means = {metric: MetricValue(mean(found)) for metric, found in values.items()}
     with_intervals = group_metrics(ranks)
     differences = None if first is None else paired_differences(ranks, [run.ranks for run in first])
+    # ranks beyond a list's end are not known, and a cutoff beyond it is no metric of its run
+    known = [metric for metric in means if all(metric in run.metrics for run in first or ())]
     return Group(
         name=name,
         runs=tuple(runs),
         metrics={metric: with_intervals.get(metric, value) for metric, value in means.items()},
         spread={metric: stdev(found) for metric, found in values.items()} if len(runs) > 1 else {},
         changes=tuple(changes),
-        differences=None if differences is None else {m: d for m, d in differences.items() if m in means},
+        differences=None if differences is None else {m: d for m, d in differences.items() if m in known},
     )

@@ -175,7 +175,7 @@ def list_measures(model: RankingModel, data: SequenceDataModule) -> list[ListMea
     """What lists are measured by beside their popularity: the same for the model and the baselines."""
     found: list[ListMeasure] = [novelty_measure(data.split.train_counts[1:])]
     if isinstance(model, SequenceModel):
-        found.append(IntraListDiversity("vector_diversity", VectorSimilarity.of(model.item_vectors().cpu())))
+        found.append(IntraListDiversity("vector_diversity", VectorSimilarity.of(model.compared_vectors().cpu())))
     labels = categories(data)
     if labels is not None:
         found += [IntraListDiversity("category_diversity", labels), Miscalibration(labels)]

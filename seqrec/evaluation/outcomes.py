@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
+from seqrec.errors import MetricError
 from seqrec.evaluation.exact import Floats, Ints
 from seqrec.evaluation.outcome_metrics import Predictions, ReliabilityBin, outcome_metrics, reliability
 from seqrec.evaluation.results import EvaluationResult, MetricValue, UserCounts
@@ -65,9 +66,16 @@ def judge(model: OutcomeModel, batch: OutcomeBatch) -> Judged:
     Args:
         model: in evaluation mode.
         batch: on the model's device.
+    Raises:
+        MetricError: a logit is NaN.
     """
     (places,) = torch.where(batch.labels.flatten() != 0)
     logits = model.logits(batch.items, batch.lengths, places, batch.events)
+    if logits.isnan().any():
+        raise MetricError(
+            f"{int(logits.isnan().sum()):,} of {logits.numel():,} logits are NaN",
+            do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
+        )
     rows = batch.rows.unsqueeze(1).expand_as(batch.items)
     of_events = [column.flatten().index_select(0, places) for column in (rows, batch.items, batch.labels)]
     return Judged(of_events[0], of_events[1], of_events[2], logits.float())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,8 +44,8 @@ class UserCounts:
     Attributes:
         evaluated: users with a target.
         left_out: users without one, by reason.
-        cold_targets: evaluated users whose target has no event in training. They count: a model that cannot know an
-            item has missed it.
+        cold_targets: evaluated users whose target has no event in training; of outcomes the events of such items. They
+            count: a model that cannot know an item has missed it.
     """
 
     evaluated: int
@@ -77,7 +78,10 @@ class SliceResult:
     def to_dict(self) -> dict[str, Any]:
         """JSON form: each metric as [value, low, high]."""
         rows = {
-            name: {metric: [value.value, value.low, value.high] for metric, value in metrics.items()}
+            name: {
+                metric: [_known(one) for one in (value.value, value.low, value.high)]
+                for metric, value in metrics.items()
+            }
             for name, metrics in self.rows.items()
         }
         return {"by": self.which.by, "slice": self.which.label, "users": self.users, **rows}
@@ -104,19 +108,31 @@ class EvaluationResult:
     rank_of_user: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: values under `model` and `baselines`, intervals apart, so that either is easy to read off."""
+        """JSON form: values under `model` and `baselines`, intervals apart, so that either is easy to read off.
+
+        None is what nobody's events tell, as the AUC within users of whom none has both classes.
+        """
         return {
             "protocol": dict(self.protocol),
             "counts": self.counts.to_dict(),
             "model": _values(self.model),
             "baselines": {name: _values(metrics) for name, metrics in self.baselines.items()},
             "intervals": {
-                name: {metric: [value.low, value.high] for metric, value in metrics.items() if value.low is not None}
+                name: {
+                    metric: [_known(value.low), _known(value.high)]
+                    for metric, value in metrics.items()
+                    if value.low is not None
+                }
                 for name, metrics in {"model": self.model, **self.baselines}.items()
             },
             "slices": [one.to_dict() for one in self.slices],
         }
 
 
-def _values(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
-    return {name: metric.value for name, metric in metrics.items()}
+def _values(metrics: Mapping[str, MetricValue]) -> dict[str, float | None]:
+    return {name: _known(metric.value) for name, metric in metrics.items()}
+
+
+def _known(value: float | None) -> float | None:
+    """None in place of NaN, which JSON does not have."""
+    return None if value is None or math.isnan(value) else value

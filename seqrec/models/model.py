@@ -168,6 +168,10 @@ class SequenceModel(RankingModel):
         """float (N, D): row i - 1 scores item i."""
         return self._scored(self.items.vectors())
 
+    def compared_vectors(self) -> Tensor:
+        """float (N, D): row i - 1 is what item i is compared with others by."""
+        return self.item_vectors()
+
     def _scored(self, vectors: Tensor) -> Tensor:
         return vectors if self.temperature is None else F.normalize(vectors, dim=-1)
 

@@ -75,6 +75,10 @@ class VectorOutcomeModel(OutcomeModel, SequenceModel):
         vectors: Tensor = self.scoring(super().user_vectors(items, lengths, events))
         return vectors[:, : self.items.width + 1]
 
+    def compared_vectors(self) -> Tensor:
+        """As `SequenceModel.compared_vectors`; without the 1."""
+        return super().item_vectors()
+
     def item_vectors(self) -> Tensor:
         """float (N, D + 1): the items' vectors, and a 1 beside each."""
         return F.pad(super().item_vectors(), (0, 1), value=1.0)

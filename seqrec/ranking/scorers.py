@@ -11,6 +11,23 @@ from torch import Tensor
 TILE = 16_384  # items a matrix product; part of the result's last bits, so not a setting
 
 
+def products(vectors: Tensor, matrix: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``vectors @ matrix`` in float32 at least, also under autocast: rounded to 8 bits, near scores would tie.
+
+    Args:
+        vectors: float (..., D).
+        matrix: float (D, N).
+        out: (..., N), where to put it, or None.
+    """
+    kind = torch.promote_types(_wide(vectors), _wide(matrix))
+    with torch.autocast(vectors.device.type, enabled=False):
+        return torch.matmul(vectors.to(kind), matrix.to(kind), out=out)
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
 class ItemLists(NamedTuple):
     """Items of B users as compressed sparse rows: those of user b are ``items[offsets[b]:offsets[b + 1]]``.
 
@@ -67,7 +84,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class DotScorer:
-    """Scores an item by its inner product with the user vector, plus a bias where there is one.
+    """Scores an item by its inner product with the user vector, as `products` makes it.
 
     A matrix product's last bits depend on its shape. So the product is always made over the same tiles of the
     catalogue, whatever block is asked for: the same users in the same batch get the same scores at any chunk size.
@@ -77,12 +94,10 @@ class DotScorer:
     Attributes:
         user_vectors: float (B, D).
         item_vectors: float (N, D), row r for item r + 1: the table without padding and without a mask token.
-        bias: float (N,), or None.
     """
 
     user_vectors: Tensor
     item_vectors: Tensor
-    bias: Tensor | None = None
 
     @property
     def n_users(self) -> int:
@@ -101,15 +116,12 @@ class DotScorer:
     def __call__(self, start: int, stop: int) -> Tensor:
         """Float32 (stop - start, B), as `Scorer` says."""
         first, last = start // TILE * TILE, min(-(-stop // TILE) * TILE, self.n_items)
-        users = self.user_vectors.to(self.item_vectors.dtype)
+        users = self.user_vectors.to(_wide(self.item_vectors))
         scores = users.new_empty(last - first, self.n_users)
-        with torch.autocast(users.device.type, enabled=False):  # rounded to 8 bits, near scores would tie
-            for at in range(first, last, TILE):
-                tile = slice(at, min(at + TILE, last))
-                # into its place: putting tiles together would cost as much as a tenth of the products
-                torch.mm(self.item_vectors[tile], users.T, out=scores[tile.start - first : tile.stop - first])
-        if self.bias is not None:
-            scores += self.bias[first:last, None]
+        for at in range(first, last, TILE):
+            tile = slice(at, min(at + TILE, last))
+            # into its place: putting tiles together would cost as much as a tenth of the products
+            products(self.item_vectors[tile], users.T, out=scores[tile.start - first : tile.stop - first])
         return scores[start - first : stop - first].float()
 
 

@@ -76,6 +76,9 @@ class VectorSimilarity:
 class Labels:
     """Labels of items, as categories; also their similarity, the cosine of sets: shared / sqrt(number · number).
 
+    Items without a label are as alike as those of one label: else nothing would be as new as they are, and lists that
+    are re-ranked would fill with them.
+
     Attributes:
         codes: int64 (N, L), the labels of item r + 1 in row r, 1..n_labels without repeats, then 0.
         n_labels: different labels.
@@ -97,7 +100,8 @@ class Labels:
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """As `Similarity` says."""
         one, other = (self.codes[(items - 1).clamp(min=0)] for items in (a, b))  # (B, M, L), (B, K, L)
-        shared = torch.zeros(*a.shape, b.shape[1], device=one.device)
+        bare = [codes[:, :, 0] == 0 for codes in (one, other)]
+        shared = (bare[0][:, :, None] & bare[1][:, None, :]).float()
         # label by label: all pairs of labels of all pairs of items at once would be L² times the memory
         for column in range(one.shape[2]):
             labels = one[:, :, None, column]

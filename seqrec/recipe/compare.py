@@ -127,10 +127,11 @@ def _protocol(about: Mapping[str, Any]) -> dict[str, Any]:
 def _compared(run: Run, found: UserRanks, part: Part) -> ComparedRun:
     result: Mapping[str, Any] | None = run.result
     assert result is not None  # checked
+    metrics = json.loads(run.evaluation_file(part).read_text(encoding="utf-8"))["model"]
     return ComparedRun(
         name=run.folder.name,
         seed=run.recipe.seed,
-        metrics=json.loads(run.evaluation_file(part).read_text(encoding="utf-8"))["model"],
+        metrics={name: value for name, value in metrics.items() if value is not None},
         ranks=found.ranks["model"],
         seconds=result["training_seconds"],
         epochs=result["epochs"],

@@ -24,6 +24,7 @@ from seqrec.tokenize import (
     TokenizerReport,
     VectorSettings,
     check_codes,
+    check_place,
     co_occurrence_vectors,
     digest,
 )
@@ -38,7 +39,7 @@ def tokenize(recipe: Recipe, *, fresh: bool = False) -> TokenizerReport:
         fresh: throws away the ids that are there.
     Raises:
         RecipeError: the recipe does not say how, or where to.
-        TokenizerError: there are ids already, or too few for the items.
+        TokenizerError: there are ids already, or something else, or too few ids for the items.
         StoreError, BackboneError, RunError: what vectors are made from cannot be read.
     """
     folder = _folder(recipe)
@@ -48,12 +49,7 @@ def tokenize(recipe: Recipe, *, fresh: bool = False) -> TokenizerReport:
             where="tokenizer",
             do="add a `tokenizer` section with `vectors`",
         )
-    if folder.exists() and not fresh:
-        raise TokenizerError(
-            "there are semantic ids already",
-            where=str(folder),
-            do="keep them, or make others with `--fresh`: runs that were trained on these can then not be opened",
-        )
+    check_place(folder, replace=fresh)
     ensure_store(recipe)
     data = build_data(recipe)
     settings = recipe.tokenizer
@@ -117,4 +113,4 @@ def _vectors(settings: VectorSettings, data: SequenceDataModule) -> Tensor:
         )
     if not isinstance(run.model, SequenceModel):
         raise TokenizerError("the run has no item vectors", where=where, do="name a run with an item table")
-    return run.model.item_vectors().detach().float()
+    return run.model.compared_vectors().detach().float()

@@ -81,11 +81,11 @@ class Trained:
         if wanted.by == "vectors":
             if not isinstance(self.model, SequenceModel):
                 raise UnsupportedError(
-                    "the model generates items and has no vectors of them",
+                    "the model has no vectors of items",
                     where=f"--diversify {text}",
                     do=f"go by categories: `{wanted.method}:{wanted.weight:g}:category`",
                 )
-            return Diversifier(wanted, VectorSimilarity.of(self.model.item_vectors()))
+            return Diversifier(wanted, VectorSimilarity.of(self.model.compared_vectors()))
         labels = categories(self.data)
         if labels is None:
             raise UnsupportedError(

@@ -11,7 +11,7 @@ from seqrec.tokenize.settings import (
     TokenizerSettings,
     VectorSettings,
 )
-from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer, check_codes
+from seqrec.tokenize.tokenizer import REPORT_FILE, Tokenizer, check_codes, check_place
 from seqrec.tokenize.vectors import digest
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "TokenizerSettings",
     "VectorSettings",
     "check_codes",
+    "check_place",
     "co_occurrence_vectors",
     "digest",
     "report_table",

@@ -99,15 +99,14 @@ class Tokenizer:
         """Writes `codes.safetensors` and `tokenizer.json` into a new folder, which appears whole.
 
         Args:
-            folder: must not exist, unless it is replaced.
+            folder: new, empty, or with ids that are replaced.
             facts: what `tokenizer.json` says: settings, report, what the ids were made from.
-            replace: throws away what is there, once the new files are written.
+            replace: throws away the ids that are there, once the new files are written.
         Raises:
-            TokenizerError: the folder exists.
+            TokenizerError: as `check_place`.
         """
         destination = Path(folder)
-        if destination.exists() and not replace:
-            raise TokenizerError("the folder exists", where=str(folder), do="remove it, or choose another")
+        check_place(destination, replace=replace)
         destination.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
         try:
@@ -140,10 +139,39 @@ class Tokenizer:
             TokenizerError: it is not there, or does not name items one by one.
         """
         ids = SemanticIds.read(folder)
-        tensors = load_file(Path(folder) / CODES_FILE)
+        file = Path(folder) / CODES_FILE
+        tensors = load_file(file)
         networks = [_network(tensors, name) for name in ("encoder", "decoder")]
-        blocks = Blocks(*(tensors[f"blocks.{name}"] for name in Blocks._fields))
-        return cls(blocks, Quantizer(tensors["codebooks"], *networks), ids)
+        try:
+            blocks = Blocks(*(tensors[f"blocks.{name}"] for name in Blocks._fields))
+            return cls(blocks, Quantizer(tensors["codebooks"], *networks), ids)
+        except KeyError as error:
+            raise TokenizerError.unreadable(file, f"it has no tensor {error}, only ids") from error
+
+
+def check_place(folder: Path, *, replace: bool) -> None:
+    """Sees that ids may be written into a folder.
+
+    Raises:
+        TokenizerError: there are ids and they are not to be replaced, or it holds anything else.
+    """
+    if not folder.exists():
+        return
+    others = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
+    ids = [name for name in others if name in (CODES_FILE, REPORT_FILE)]
+    if len(ids) < len(others):
+        raise TokenizerError(
+            "there is something else than semantic ids",
+            where=str(folder),
+            holds=", ".join(sorted(set(others) - set(ids))[:5]),
+            do="name a folder of their own",
+        )
+    if ids and not replace:
+        raise TokenizerError(
+            "there are semantic ids already",
+            where=str(folder),
+            do="keep them, or make others with `--fresh`: runs that were trained on these can then not be opened",
+        )
 
 
 def check_codes(settings: RqKMeansSettings | RqVaeSettings, n_items: int) -> None:

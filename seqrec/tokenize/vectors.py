@@ -27,7 +27,20 @@ class Blocks(NamedTuple):
 
     @classmethod
     def of(cls, blocks: Sequence[Tensor], weights: Sequence[float]) -> Self:
-        """The scales of blocks float (N, D_i), whose lengths shall be as the weights."""
+        """The scales of blocks float (N, D_i), whose lengths shall be as the weights.
+
+        Raises:
+            TokenizerError: a number is not finite.
+        """
+        for number, block in enumerate(blocks):
+            if not block.isfinite().all():
+                row = int((~block.isfinite().all(1)).nonzero()[0])
+                raise TokenizerError(
+                    "a vector has numbers that are not finite",
+                    where=f"tokenizer.vectors: {number + 1}",
+                    first=f"of item {row + 1}",
+                    do="look at what it is made from",
+                )
         centres = torch.cat([block.mean(0) for block in blocks])
         lengths = [(block - block.mean(0)).square().sum(1).mean().sqrt() for block in blocks]
         factors = [

@@ -11,7 +11,7 @@ import torch
 
 from seqrec.bulk import SUCCESS, recommend_all
 from seqrec.errors import RunError
-from seqrec.models import SequenceModel
+from seqrec.models import SequenceModel, TopPSettings
 from seqrec.recipe import build_data, build_recipe_model, parse_recipe
 from seqrec.serving import Recommender
 from seqrec.stream import SequenceDataModule
@@ -95,6 +95,20 @@ def test_another_request_is_refused_by_name_and_fresh_starts_over(parts: Callabl
     assert len(rows(tmp_path / "out")[0]["items"]) == 3
     recommend_all(model, data, tmp_path / "out", k=4, fresh=True)
     assert {len(row["items"]) for row in rows(tmp_path / "out")} == {4}
+
+
+def test_another_decoding_is_another_request(
+    recipe_values: dict[str, Any], store_in_units: Path, tmp_path: Path
+) -> None:
+    model = recipe_values["model"] | {"head": {"kind": "slate", "size": 3, "decoder": "gru"}}
+    data = recipe_values["data"] | {"store": str(store_in_units)}
+    recipe = parse_recipe(recipe_values | {"model": model, "data": data}, where="test")
+    found = build_data(recipe)
+    slates = build_recipe_model(recipe, found.store, total_steps=1).eval()
+    recommend_all(slates, found, tmp_path / "out", k=3)
+    slates.decoding = TopPSettings(kind="top_p", seed=3)
+    with pytest.raises(RunError, match=r"(?s)of another request.*decoding: .*greedy.* → .*top_p"):
+        recommend_all(slates, found, tmp_path / "out", k=3)
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from seqrec.errors import UnsupportedError
+from seqrec.errors import MetricError, UnsupportedError
 from seqrec.evaluation import OutcomeHistogram, evaluate, evaluation_table
 from seqrec.evaluation.outcome_metrics import Predictions, outcome_metrics
 from seqrec.recipe import Run, export_run, fit, open_trained, parse_recipe
@@ -77,6 +78,22 @@ def test_a_run_is_chosen_by_its_auc_and_evaluated_beside_counting(run: Run) -> N
     diversifier = open_trained(run.folder).diversifier("mmr:0.7")
     with pytest.raises(UnsupportedError, match="--diversify: the head `outcome` is judged by single events"):
         evaluate(run.model, run.data, diversifier=diversifier)
+
+
+def test_items_are_compared_without_the_constant_that_scores_have(run: Run) -> None:
+    similarity = open_trained(run.folder).diversifier("mmr:0.7").similarity
+    vectors = run.model.items.vectors()
+    items = torch.arange(1, len(vectors) + 1)[None]
+    unit = torch.nn.functional.normalize(vectors, dim=1)
+    torch.testing.assert_close(similarity.between(items, items)[0], unit @ unit.T)
+
+
+def test_logits_that_are_no_numbers_are_an_error(run: Run) -> None:
+    model = copy.deepcopy(run.model)
+    with torch.no_grad():
+        model.items.weight.fill_(torch.nan)
+    with pytest.raises(MetricError, match="logits are NaN"):
+        evaluate(model, run.data)
 
 
 def test_it_recommends_from_a_bundle(run: Run, tmp_path: Path) -> None:

@@ -38,3 +38,11 @@ def test_json_form():
             {"by": "target", "slice": "cold", "users": 17, "model": {"ndcg@10": [0.001, 0.0, 0.002]}},
         ],
     }
+
+
+def test_what_nobody_tells_is_null_in_json():
+    unknown = MetricValue(float("nan"), float("nan"), float("nan"))
+    result = EvaluationResult(protocol={}, counts=UserCounts(1, {}, 0), model={"user_auc": unknown}, baselines={})
+    written = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert written["model"] == {"user_auc": None}
+    assert written["intervals"]["model"] == {"user_auc": [None, None]}

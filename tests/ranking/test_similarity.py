@@ -20,6 +20,7 @@ def test_labels_are_sets() -> None:
     expected = torch.tensor([1, 1, 1 / math.sqrt(2), 2 / math.sqrt(6)])
     torch.testing.assert_close(found[0, :4], expected)
     torch.testing.assert_close(found[3, 2], torch.tensor(1 / math.sqrt(3)))
-    assert not found[4:].any()
+    assert not found[4:, :4].any()
+    assert found[4:, 4:].all()  # those without a label are alike
     assert labels.known(items).tolist() == [[True] * 4 + [False] * 2]
     assert labels.n_labels == 3

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqrec.errors import MetricError
 from seqrec.ranking import whole_catalogue
-from seqrec.ranking.scorers import TILE, DotScorer, ItemLists
+from seqrec.ranking.scorers import TILE, DotScorer, ItemLists, products
 from seqrec.ranking.whole_catalogue import Ranked, join, rank, rank_part
 
 
@@ -195,13 +195,13 @@ TILES = 2 * TILE + 1000  # items: two whole tiles and a part
 def dot_scorer(users: int = 33, n_items: int = TILES, width: int = 24) -> DotScorer:
     generator = torch.Generator().manual_seed(0)
     vectors = [torch.randn(rows, width, generator=generator) for rows in (users, n_items)]
-    return DotScorer(vectors[0], vectors[1], torch.randn(n_items, generator=generator))
+    return DotScorer(vectors[0], vectors[1])
 
 
 def test_dot_scores_do_not_depend_on_the_block():
     scorer = dot_scorer()
     whole = scorer(0, scorer.n_items)
-    assert torch.allclose(whole, (scorer.user_vectors @ scorer.item_vectors.T + scorer.bias).T, atol=1e-4)
+    assert torch.allclose(whole, (scorer.user_vectors @ scorer.item_vectors.T).T, atol=1e-4)
     for start, stop in [(0, 1), (5, TILE + 1), (TILE - 1, TILE + 1), (TILE, 2 * TILE), (TILES - 1, TILES), (1, TILES)]:
         assert torch.equal(scorer(start, stop), whole[start:stop])
 
@@ -257,3 +257,13 @@ def test_autocast_does_not_round_scores() -> None:
         rounded = DotScorer(users.bfloat16(), items)(0, 50)  # as a backbone gives them there
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, DotScorer(users.bfloat16().float(), items)(0, 50))
+
+
+def test_products_of_half_precision_are_not_rounded_to_it():
+    vectors, items = dot_scorer(n_items=50).user_vectors.bfloat16(), dot_scorer(n_items=50).item_vectors.bfloat16()
+    expected = vectors.float() @ items.float().T
+    assert len(expected.bfloat16().unique()) < len(expected.unique())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(products(vectors, items.T), expected)
+        assert torch.allclose(DotScorer(vectors, items)(0, 50), expected.T, atol=1e-5)
+        assert products(vectors.double(), items.T).dtype == torch.float64

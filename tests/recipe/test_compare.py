@@ -12,6 +12,7 @@ from rich.console import Console
 
 from seqrec.errors import RunError, UnsupportedError
 from seqrec.evaluation import comparison_table, write_comparison
+from seqrec.evaluation.comparison import ComparedRun, make_group
 from seqrec.recipe import Run, compare_runs, evaluate_run, fit, fit_seeds, parse_recipe
 from seqrec.store import SequenceStore
 
@@ -102,9 +103,20 @@ def test_what_cannot_be_compared_is_refused_by_name(runs: Path, shop_store: Path
     fit(other, runs=runs)
     with pytest.raises(RunError, match=r"not evaluated by the protocol of .*wide\n +seen: +filter in .*wide, allow"):
         compare_runs([runs / "wide", runs / "repeats"])
-    Run(runs / "repeats")._result_file.unlink()
+    Run(runs / "repeats").result_file.unlink()
     with pytest.raises(RunError, match="its training has not ended"):
         compare_runs([runs / "repeats"])
+
+
+def test_no_difference_at_cutoffs_that_one_side_was_not_measured_at() -> None:
+    def run(name: str, cutoffs: tuple[int, ...]) -> ComparedRun:
+        ranks = np.array([3, 12, 255], np.uint8)
+        metrics = {f"hr@{k}": float((ranks < k).mean()) for k in cutoffs}
+        return ComparedRun(name, 1, metrics, ranks, 1.0, 1, {"trainable": 1, "frozen": 0, "item_table": 1})
+
+    group = make_group("whole", [run("whole", (10, 20))], [run("list of ten", (10,))])
+    assert group.differences is not None
+    assert [name for name in group.differences if name.startswith("hr@")] == ["hr@10"]
 
 
 def test_seeds_on_several_processes_are_refused(shop_store: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from seqrec.errors import TokenizerError
@@ -116,7 +118,7 @@ def test_a_tokenizer_names_items_and_is_read_back_to_name_new_ones(
     for wrong in ([None, None], [vectors], [vectors, vectors]):
         with pytest.raises(TokenizerError, match=r"vectors of widths \[.*\] for a tokenizer of \[2, 1\]"):
             read.encode(wrong)
-    with pytest.raises(TokenizerError, match="the folder exists"):
+    with pytest.raises(TokenizerError, match="there are semantic ids already"):
         tokenizer.save(folder, {})
     assert [path.name for path in tmp_path.iterdir()] == ["ids"]
 
@@ -139,3 +141,37 @@ def test_items_that_are_met_together_are_near_and_others_zero() -> None:
     assert float(similar[:3, 3:6].abs().max()) < 1e-5
     assert float(similar[0, 1]) > 0.3
     assert float(vectors[6].norm()) < 1e-6
+
+
+def test_repeats_of_one_item_are_no_co_occurrence() -> None:
+    settings = CoOccurrenceVectorSettings(kind="co_occurrence", width=2)
+    repeats = Sequences(np.arange(2), np.array([0, 2, 3]), np.array([1, 1, 2], np.int32))
+    with pytest.raises(TokenizerError, match="no two items lie within"):
+        co_occurrence_vectors([repeats], 4, settings)
+
+
+def test_a_vector_that_is_not_finite_is_named() -> None:
+    vectors = vectors_in_clusters()
+    vectors[3, 1] = torch.nan
+    with pytest.raises(TokenizerError, match=r"(?s)not finite.*of item 4"):
+        Tokenizer.train([vectors], RqKMeansSettings(levels=2, codes=8), weights=[1.0], seed=0)
+
+
+def test_ids_replace_nothing_but_ids(tmp_path: Path) -> None:
+    tokenizer, _ = Tokenizer.train([vectors_in_clusters()], RqKMeansSettings(levels=2, codes=8), weights=[1.0], seed=0)
+    (tmp_path / "empty").mkdir()
+    folder = tokenizer.save(tmp_path / "empty", {"made": "first"})
+    tokenizer.save(folder, {"made": "again"}, replace=True)
+    assert json.loads((folder / "tokenizer.json").read_text()) == {"made": "again"}
+    (folder / "precious.txt").touch()
+    with pytest.raises(TokenizerError, match=r"(?s)something else than semantic ids.*precious\.txt"):
+        tokenizer.save(folder, {}, replace=True)
+    assert (folder / "precious.txt").exists()
+
+
+def test_ids_alone_are_no_tokenizer(tmp_path: Path) -> None:
+    tokenizer, _ = Tokenizer.train([vectors_in_clusters()], RqKMeansSettings(levels=2, codes=8), weights=[1.0], seed=0)
+    folder = tokenizer.save(tmp_path / "ids", {})
+    save_file({"codes": tokenizer.ids.codes, "sizes": tokenizer.ids.sizes}, folder / "codes.safetensors")
+    with pytest.raises(TokenizerError, match=r"only ids"):
+        Tokenizer.read(folder)

@@ -49,7 +49,9 @@ class Popular:
 
     def scorer(self, histories: ItemLists, rows: Ints) -> PopularScorer:
         """As `Baseline` says; who the users are does not matter."""
-        return PopularScorer(len(rows), torch.from_numpy(self.counts).float())
+        # places in the common order: float32 would not tell large counts apart
+        places = np.unique(self.counts, return_inverse=True)[1]
+        return PopularScorer(len(rows), torch.from_numpy(places).float())
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,7 @@ def popular_recent(
     start = last - round(share * max(0, last - first))
     recent = Popular.of_events((_latest(part, start, share) for part in sequences()), n_items).counts
     always = Popular.fit(sequences(), n_items).counts
-    # places in the common order: float32 would not tell large sums apart
-    return Popular(np.unique(recent * (always.max(initial=0) + 1) + always, return_inverse=True)[1])
+    return Popular(recent * (always.max(initial=0) + 1) + always)
 
 
 def _latest(part: Sequences, start_us: int, share: float) -> npt.NDArray[np.int32]:

@@ -19,7 +19,7 @@ from seqrec.models.micro_batch import MicroBatch
 from seqrec.models.ranking_model import RankingModel
 from seqrec.models.semantic.search import Beams, BeamSearch
 from seqrec.models.semantic.table import CodeTable
-from seqrec.ranking import ItemLists, Ranked
+from seqrec.ranking import ItemLists, Ranked, products
 
 USERS = 256  # searched at once
 CPU_TOKENS = 4096  # of their histories on the CPU, so that activations stay within the cache
@@ -164,7 +164,7 @@ class Decoder:
             positions = (self._lengths + level - 1).unsqueeze(1).expand(-1, n_beams)
             vectors = model.project_in(model.items.vectors(beams.codes, level - 1))
             hidden = model.backbone.step(vectors, positions, mask, self._cache)
-        logits = model.project_out(hidden) @ model.items.level(level).T
+        logits = products(model.project_out(hidden), model.items.level(level).T)
         log_probs: Tensor = logits.float().log_softmax(-1)
         return log_probs
 

@@ -21,7 +21,7 @@ from seqrec.models.slate.search import SlateSearch
 from seqrec.models.slate_settings import BeamSettings, DecodingSettings, SlateSettings, TopPSettings
 from seqrec.models.windows import windows, without_repeats
 from seqrec.random import row_keys
-from seqrec.ranking import ItemLists, Ranked
+from seqrec.ranking import ItemLists, Ranked, products
 
 SCORE_BYTES = 64 * 2**20  # scores of a place that are held at once
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that every item of a history counts
@@ -88,7 +88,7 @@ class SlateModel(SequenceModel):
     def _lists(self, users: Tensor, request: ListRequest) -> Ranked:
         """Slates, with the log-probability of the slate up to each item as its score.
 
-        A target's rank is its place in the slate.
+        A target's rank is its place in the slate, where it stands behind what scores alike.
         """
         targets, keys = request.targets, self._keys(request.items[: request.users])
         beams = self.decoding.beams if isinstance(self.decoding, BeamSettings) else 1
@@ -101,6 +101,7 @@ class SlateModel(SequenceModel):
                 _Scores(self, users[some]),
                 _hidden(request.seen, targets, some, self.n_items, users.device),
                 None if keys is None else keys[some],
+                None if targets is None else targets[some],
             )
             found.append(search.run(request.k))
         items, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -128,7 +129,7 @@ class _Scores:
 
     def __call__(self, user: Tensor, chosen: Tensor) -> Tensor:
         vectors: Tensor = self._model.decoder(self._users[user], self._model.items(chosen))[:, -1]
-        return vectors @ self._model.item_vectors().T
+        return products(vectors, self._model.item_vectors().T)
 
 
 def _hidden(seen: ItemLists | None, targets: Tensor | None, users: slice, n_items: int, device: torch.device) -> Tensor:

@@ -40,6 +40,8 @@ class SlateSearch:
             of what stands there.
         hidden: bool (B, N), what each user may not be given.
         keys: uint64 (B,), of draws; see `seqrec.random.row_keys`.
+        targets: int64 (B,), an item of each user that is chosen after what scores alike, so that a tie is no hit; None
+            for none.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SlateSearch:
         next_scores: Callable[[Tensor, Tensor], Tensor],
         hidden: Tensor,
         keys: npt.NDArray[np.uint64] | None = None,
+        targets: Tensor | None = None,
     ):
         self._n_beams = decoding.beams if isinstance(decoding, BeamSettings) else 1
         self._share = decoding.share if isinstance(decoding, TopPSettings) else None
@@ -56,6 +59,7 @@ class SlateSearch:
         self._left = (~hidden).sum(1)  # items that each user may be given
         self._draws: Tensor | None = None
         self._keys = keys
+        self._targets = targets
 
     def run(self, k: int) -> tuple[Tensor, Tensor]:
         """The best slate of each user.
@@ -114,6 +118,10 @@ class SlateSearch:
         scores = scores.scatter(1, (before - 1).clamp(min=0), -torch.inf) if before.shape[1] else scores
         # where nothing is left the sum is -inf, of which a difference would be NaN
         log_probs = scores - scores.logsumexp(1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
+        if self._targets is not None:
+            target = (self._targets[user] - 1).unsqueeze(1)
+            own = log_probs.gather(1, target)
+            log_probs = log_probs.scatter(1, target, own.nextafter(torch.full_like(own, -torch.inf)))
         return log_probs.view(n_users, n_beams, self._hidden.shape[1])
 
     def _proposals(self, log_probs: Tensor, place: int) -> tuple[Tensor, Tensor]:

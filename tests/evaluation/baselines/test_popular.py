@@ -51,3 +51,10 @@ def test_recent_without_times_counts_the_last_events_of_each_user():
 def test_items_that_tie_lately_and_always_tie():
     counts = popular_recent(lambda: [sequences([[1, 2]])], 4, share=1.0).counts
     assert counts[0] == counts[1] > counts[2] == counts[3]
+
+
+def test_large_counts_that_differ_by_one_do_not_tie():
+    scorer = Popular(np.array([2**24 + 1, 2**24])).scorer(
+        ItemLists(torch.tensor([0, 0]), torch.tensor([])), np.arange(1)
+    )
+    assert rank(scorer, k=1, targets=torch.tensor([1])).target_rank.tolist() == [0]

@@ -109,3 +109,13 @@ def test_a_score_that_is_no_number_is_an_error() -> None:
     wrong = SlateSearch(GreedySettings(), lambda user, _: torch.full((len(user), 4), torch.nan), NOTHING[:, :4])
     with pytest.raises(MetricError, match="place 1 of the slates of 3 users: 12 of 12 scores are NaN"):
         wrong.run(2)
+
+
+@pytest.mark.parametrize("decoding", [GreedySettings(), BeamSettings(kind="beam", beams=3)])
+def test_a_target_stands_behind_what_scores_alike(decoding: DecodingSettings) -> None:
+    def all_alike(user: Tensor, chosen: Tensor) -> Tensor:
+        return torch.zeros(len(user), N_ITEMS)
+
+    targets = torch.tensor([1, 2, 5])
+    items, _ = SlateSearch(decoding, all_alike, NOTHING, targets=targets).run(N_ITEMS - 1)
+    assert not (items == targets.unsqueeze(1)).any()
