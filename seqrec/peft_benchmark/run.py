@@ -76,7 +76,7 @@ def benchmark_peft(
         (folder / name).mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "locks" / "store.lock"):
         ensure_store(recipe)
-    progress = _Progress(len(experiments) * (len(rates) + len(seeds) - 1), say)
+    progress = Progress(folder / "rows", experiments, rates, seeds, say)
     chosen: dict[str, list[Recipe]] = {}
     waiting = experiments
     while waiting:
@@ -98,25 +98,36 @@ def benchmark_peft(
     return _collect(recipe, experiments, left_out, chosen, folder, rates, seeds, minutes)
 
 
-class _Progress:
-    """Says what was done and how long the rest takes, by what runs have taken so far."""
+class Progress:
+    """Says how many runs all processes have done, and how long the rest takes at the pace since this one began."""
 
-    def __init__(self, total: int, say: Callable[[str], None]):
-        self._total, self._say = total, say
-        self._done, self._trained, self._since = 0, 0, time.monotonic()
+    def __init__(
+        self,
+        rows: Path,
+        experiments: Sequence[Experiment],
+        rates: Sequence[float],
+        seeds: Sequence[int],
+        say: Callable[[str], None],
+    ):
+        self._files = [
+            rows / f"{one.run(rate, seed).name}.json" for one in experiments for rate in rates for seed in seeds
+        ]
+        self._total, self._say = len(experiments) * (len(rates) + len(seeds) - 1), say
+        self._before, self._since = self._done(), time.monotonic()
 
-    def tell(self, text: str, *, trained: bool) -> None:
-        self._done += 1
-        self._trained += trained
-        left = ""
-        if self._trained:
-            minutes = (time.monotonic() - self._since) / self._trained * (self._total - self._done) / 60
+    def _done(self) -> int:
+        return sum(file.is_file() for file in self._files)
+
+    def tell(self, text: str) -> None:
+        done, left = self._done(), ""
+        if done > self._before:
+            minutes = (time.monotonic() - self._since) / (done - self._before) * (self._total - done) / 60
             left = f", about {minutes:.0f} min left"
-        self._say(f"[{self._done}/{self._total}{left}] {text}")
+        self._say(f"[{done}/{self._total}{left}] {text}")
 
 
 def _measure(
-    experiment: Experiment, folder: Path, rates: Sequence[float], seeds: Sequence[int], progress: _Progress
+    experiment: Experiment, folder: Path, rates: Sequence[float], seeds: Sequence[int], progress: Progress
 ) -> list[Recipe]:
     """The runs with the chosen learning rate, one a seed, trained and measured."""
     values = {}
@@ -140,20 +151,19 @@ def _measure(
     return runs
 
 
-def _validation(recipe: Recipe, folder: Path, progress: _Progress) -> float | None:
+def _validation(recipe: Recipe, folder: Path, progress: Progress) -> float | None:
     """Best validation metric of a run, which is trained unless it has been; None where its loss was not finite."""
     file = folder / "rows" / f"{recipe.name}.json"
-    if not file.is_file():
+    if file.is_file():
+        Run(folder / "runs" / recipe.name).claim(recipe)
+    else:
         begun = time.monotonic()
         run = fit_in_process(recipe, folder)
         value = None if run is None else run.best_validation
-        row = {"validation": value, "seconds": round(time.monotonic() - begun, 1), "lr": recipe.optimizer.lr}
-        write_text(file, json.dumps(row, indent=2) + "\n")
-        progress.tell(_line(recipe, row), trained=True)
-    else:
-        Run(folder / "runs" / recipe.name).claim(recipe)
-        row = json.loads(file.read_text())
-        progress.tell(_line(recipe, row), trained=False)
+        taken = {"validation": value, "seconds": round(time.monotonic() - begun, 1), "lr": recipe.optimizer.lr}
+        write_text(file, json.dumps(taken, indent=2) + "\n")
+    row = json.loads(file.read_text())
+    progress.tell(_line(recipe, row))
     found: float | None = row["validation"]
     return found
 

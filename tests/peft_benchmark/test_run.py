@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from seqrec.errors import AdapterError, RunError, UnsupportedError
 from seqrec.peft_benchmark import BenchmarkResult, benchmark_peft, make_experiments, read_result
+from seqrec.peft_benchmark.run import Progress
 from seqrec.peft_benchmark.time_budget import within_time
 from seqrec.recipe import Recipe, Run, parse_recipe
 
@@ -58,6 +59,7 @@ def test_each_method_is_searched_then_trained_with_all_seeds(
     assert {e.method for e in result.experiments} == set(METHODS)
     assert len(told) == len(METHODS) * 3
     assert told[0].startswith("[1/6, about ")
+    assert told[-1].startswith("[6/6, about 0 min left]")
     values = [e.validation.value for e in result.experiments]
     assert values == sorted(values, reverse=True)
     for experiment in result.experiments:
@@ -179,3 +181,15 @@ def test_an_adapter_changes_what_the_backbone_says_of_titles(result: BenchmarkRe
     for experiment in result.experiments:
         assert experiment.language is not None
         assert experiment.language["similarity_drift"] > 0
+
+
+def test_what_is_left_counts_what_other_processes_have_done(recipe: Recipe, tmp_path: Path) -> None:
+    told: list[str] = []
+    experiments, _ = make_experiments(recipe, METHODS)
+    progress = Progress(tmp_path, experiments, RATES, (1, 2), told.append)
+    progress.tell("kept")
+    for experiment in experiments:
+        (tmp_path / f"{experiment.run(RATES[0], 1).name}.json").touch()
+    progress.tell("trained")
+    assert told[0] == "[0/6] kept"
+    assert told[1].startswith("[2/6, about 0 min left] ")
