@@ -119,6 +119,7 @@ class Progress:
         return sum(file.is_file() for file in self._files)
 
     def tell(self, text: str) -> None:
+        """Says ``text`` behind the numbers."""
         done, left = self._done(), ""
         if done > self._before:
             minutes = (time.monotonic() - self._since) / (done - self._before) * (self._total - done) / 60
