@@ -16,7 +16,7 @@ from peft import PeftModel
 from seqrec.errors import RunError, SeqrecError
 from seqrec.models import ParameterCounts, RankingModel, rank_pattern
 from seqrec.recipe.build import Parts, build
-from seqrec.recipe.processes import is_first_process, is_restart, place
+from seqrec.recipe.processes import is_first_process, is_restart, launched, place
 from seqrec.recipe.run import Run, write_text
 from seqrec.recipe.schema import Recipe
 from seqrec.recipe.stores import ensure_store
@@ -52,7 +52,8 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     place(recipe.trainer)
     run = Run(Path(runs) / recipe.name)
     fresh = fresh and not is_restart()
-    with _alone(run) if is_first_process() else nullcontext():
+    # a launcher starts rank 0 elsewhere while the one before, on a host that is cut off, may still be ending
+    with _alone(run) if is_first_process() and launched() is None else nullcontext():
         ensure_store(recipe)
         ensure_ids(recipe)
         with _claimed(run, recipe, fresh=fresh) if is_first_process() else nullcontext():
