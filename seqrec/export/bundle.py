@@ -104,7 +104,7 @@ def _base_errors(folder: Path) -> Iterator[None]:
             yield
     except BackboneError as error:
         reason = " ".join(str(error).split())
-        do = "give its place by `base`: a folder, a hub name or `package:NAME/FOLDER`"
+        do = "put it there, or say where it is: `load_bundle(…, base=…)`, a folder, a hub name or `package:NAME/FOLDER`"
         raise BundleError("the base model cannot be loaded", where=str(folder), reason=reason, do=do) from error
 
 
@@ -120,7 +120,7 @@ def _load_base(folder: Path, manifest: BundleManifest, source: str) -> PreTraine
             where=str(folder),
             expected=f"weights with the fingerprint {manifest.base.fingerprint[:16]}… (from {manifest.base.source!r})",
             found=f"{found[:16]}…",
-            do="give the place of the right one by `base`, or export with `merge` to carry it along",
+            do="say where the right one is, `load_bundle(…, base=…)`, or export with `merge` to carry it along",
         )
     return model
 

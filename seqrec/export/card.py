@@ -10,8 +10,11 @@ import jinja2
 
 from seqrec.export.histories import History
 from seqrec.export.manifest import BundleManifest
-from seqrec.models import ModelSettings, SemanticItemsSettings, build_head
+from seqrec.models import CosineScoresSettings, ModelSettings, SemanticItemsSettings, SlateSettings, build_head
+from seqrec.models.adapters import BottleneckSettings
 from seqrec.models.architectures import NetworkSettings
+from seqrec.models.smoothed_gpt2 import SmoothedGpt2Config
+from seqrec.outcomes import OutcomeSettings
 
 _KINDS = {
     "full": "full: a backbone with weights of its own",
@@ -56,7 +59,8 @@ def model_card(
         actions=list(example.actions or []) if "actions" in columns else None,
         user=dict(example.user or {}) if manifest.users is not None else None,
         reads_more=bool(columns) or manifest.users is not None,
-        plain=not columns and manifest.users is None and not isinstance(manifest.model.backbone, NetworkSettings),
+        plain=not columns and manifest.users is None and _opens_elsewhere(manifest.model),
+        cosine=manifest.model.scores if isinstance(manifest.model.scores, CosineScoresSettings) else None,
         max_history=manifest.max_length - int(masked),
         masked=masked,
         generates=generates,
@@ -67,12 +71,27 @@ def model_card(
     )
 
 
+def _opens_elsewhere(settings: ModelSettings) -> bool:
+    """Whether transformers and peft alone can read all of it, and a product with item vectors scores."""
+    own_backbone = (
+        isinstance(settings.backbone, NetworkSettings) or settings.backbone.kind == SmoothedGpt2Config.model_type
+    )
+    quantized = getattr(settings.backbone, "quantize", None) is not None
+    own_adapter = isinstance(settings.adapter, BottleneckSettings)
+    own_scores = isinstance(settings.head, SlateSettings | OutcomeSettings)
+    return not (own_backbone or quantized or own_adapter or own_scores)
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=list)
 
 
 def _tensors(settings: ModelSettings, *, generates: bool, projected: bool) -> list[str]:
     both = settings.text is None
+    own_of_heads = {
+        "slate": ["`decoder.*`: makes the vector of a slate's next place"],
+        "outcome": ["`scoring.*`: makes the vector of an outcome from a user's"],
+    }
     maps = (
         "`project_in.*`, `project_out.*`: maps from item vectors to the base model and back"
         if both
@@ -83,6 +102,7 @@ def _tensors(settings: ModelSettings, *, generates: bool, projected: bool) -> li
         *(["`items.codes`, `items.sizes_of_levels`: the semantic id of each item"] if generates else []),
         *(["`items.mask`: vector of the mask token"] if settings.with_mask and both else []),
         *([maps] if projected else []),
+        *own_of_heads.get(settings.head.kind, []),
         "`training_counts`: training events of each item, by which users without a history are served",
     ]
 
@@ -94,7 +114,7 @@ def _metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "protocol": _json(metrics["protocol"]) if "protocol" in metrics else None,
         "columns": list(columns),
         "rows": [
-            (metric, [f"{values[metric]:.4f}" if metric in values else "" for values in columns.values()])
+            (metric, ["" if values.get(metric) is None else f"{values[metric]:.4f}" for values in columns.values()])
             for metric in columns["model"]
         ],
     }

@@ -13,7 +13,7 @@ from seqrec.models.adapters import (
 from seqrec.models.architectures import GatedTransformerSettings, HstuSettings, RecurrentSettings
 from seqrec.models.auxiliary import AuxiliaryModel, AuxiliarySettings
 from seqrec.models.backbones import Backbone, fingerprint
-from seqrec.models.build import ModelSettings, assemble, build_model, merged, with_table
+from seqrec.models.build import ModelSettings, assemble, build_model, check_parts, merged, with_table
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.fused_items import CategorySettings, FeatureItemsSettings, FusedItems, FusedItemsSettings
 from seqrec.models.heads import (
@@ -153,6 +153,7 @@ __all__ = [
     "build_head",
     "build_loss",
     "build_model",
+    "check_parts",
     "fingerprint",
     "give_back_words",
     "is_quantized",

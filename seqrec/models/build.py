@@ -14,7 +14,7 @@ from seqrec.errors import TokenizerError, UnsupportedError
 from seqrec.event_columns import ColumnName
 from seqrec.models.adapters import AdapterSettings, VirtualTokenSettings, attach
 from seqrec.models.architectures import NetworkSettings
-from seqrec.models.auxiliary import AuxiliaryModel, AuxiliarySettings, DropoutViewsSettings
+from seqrec.models.auxiliary import AuxiliaryModel, AuxiliarySettings, check_views
 from seqrec.models.backbones import Backbone, usable_positions
 from seqrec.models.events import EventEmbedding, EventSettings
 from seqrec.models.fused_items import FusedItems, FusedItemsSettings
@@ -136,6 +136,7 @@ def build_model(
             )
         max_length = tokens(max_length, ids.codes.shape[1])
     base = load_backbone(settings.backbone, positions=max_length + settings.virtual_tokens)
+    check_views(settings.auxiliary, base.config)
     if text is not None:
         judged = isinstance(head, OneOutcome)  # after a whole history an item that is none of its events
         check_words(text, usable_positions(base) - settings.virtual_tokens, max_length + judged)
@@ -313,7 +314,7 @@ def _check_text(settings: ModelSettings) -> None:
 
 def _check_objectives(settings: ModelSettings) -> None:
     """Sees that the model has what objectives beside its head's ask for."""
-    where, contrastive = f"model.auxiliary.{settings.auxiliary.asked[0]}", settings.auxiliary.contrastive
+    where = f"model.auxiliary.{settings.auxiliary.asked[0]}"
     if not isinstance(settings.head, NextItemSettings):
         raise UnsupportedError(
             f"it goes with the head `next_item`, and not with `{settings.head.kind}`", where=where, do="leave it null"
@@ -321,13 +322,6 @@ def _check_objectives(settings: ModelSettings) -> None:
     if settings.text is not None:
         raise UnsupportedError(
             "histories as text are written for the head alone", where=where, do="leave it, or `model.text`, null"
-        )
-    drops = getattr(settings.backbone, "dropout", None) != 0
-    if contrastive is not None and isinstance(contrastive.views, DropoutViewsSettings) and not drops:
-        raise UnsupportedError(
-            "without dropout both views of a sequence are the same",
-            where="model.auxiliary.contrastive.views.kind: dropout",
-            do="set `model.backbone.dropout` above 0, or take `augmented` views",
         )
 
 

@@ -112,6 +112,13 @@ def load_backbone(settings: BackboneSettings, *, positions: int) -> PreTrainedMo
     """
     if isinstance(settings, PretrainedBackboneSettings):
         model = _load_pretrained(settings)
+        words, width = model.get_input_embeddings().embedding_dim, model.config.hidden_size
+        if words != width:
+            raise BackboneError(
+                f"its word vectors are {words} wide and its layers {width}, with a map between them",
+                where=_where(settings.source),
+                do="take a model whose word vectors are as wide as its layers: item vectors take their place",
+            )
         if positions > usable_positions(model):
             raise BackboneError(
                 f"inputs take {positions} positions, the backbone has {usable_positions(model)}",

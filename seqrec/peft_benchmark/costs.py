@@ -14,6 +14,7 @@ from peft import PeftModel
 from torch import nn
 
 from seqrec.evaluation import CurvePoint
+from seqrec.event_columns import EventColumns
 from seqrec.export.forms.answer import milliseconds
 from seqrec.export.forms.questions import BATCHES
 from seqrec.export.weights import save_adapter
@@ -82,7 +83,7 @@ def _answer_times(run: Run) -> dict[str, float]:
     found = {}
     for n in BATCHES:
         items = torch.arange(n * length).remainder(model.n_items).add(1).view(n, length)
-        lengths = torch.full((n,), length)
+        lengths, events = torch.full((n,), length), EventColumns.blank(model.columns, (n, length))
         for name, one in models.items():
-            found[f"{name}, {n}"] = milliseconds(partial(one.user_vectors, items, lengths))
+            found[f"{name}, {n}"] = milliseconds(partial(one.user_vectors, items, lengths, events))
     return found

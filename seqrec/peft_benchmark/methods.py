@@ -56,8 +56,16 @@ class Method:
             if not counts:
                 self.parameters(base, self.sizes[0])  # says why
             return min(counts, key=lambda size: abs(counts[size] - parameters))
-        one, two = self.parameters(base, 1), self.parameters(base, 2)
-        size = max(1, round(1 + (parameters - one) / (two - one)))  # all grow by the same number with each unit
+        if self.takes_positions and most_tokens < 1:
+            raise AdapterError(
+                "the backbone has no positions for virtual tokens beside those of the longest history",
+                where="model.adapter",
+                do="lower `data.max_length`, or leave the method out",
+            )
+        two, four = self.parameters(base, 2), self.parameters(base, 4)
+        about = round(2 + 2 * (parameters - two) / (four - two))  # AdaLoRA's grow evenly with every other unit only
+        sizes = range(max(1, about - 1), max(1, about + 1) + 1)
+        size = min(sizes, key=lambda size: abs(self.parameters(base, size) - parameters))
         return min(size, most_tokens) if self.takes_positions else size
 
     def parameters(self, base: PreTrainedModel, size: int) -> int:

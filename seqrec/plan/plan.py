@@ -153,8 +153,9 @@ def _trace(
         )
     parameters = model.parameter_counts()
     precision = str(recipe.trainer.get("precision", "32-true"))
+    average = Sizes.of(model, averaged=recipe.optimizer.ema is not None).average  # of the table too, whoever updates it
     trace = trace_step(model, recipe.optimizer, workload, precision=precision, on_cpu=on_cpu)
-    sizes = Sizes.of(model, averaged=recipe.optimizer.ema is not None)
+    sizes = Sizes.of(model, averaged=False)._replace(average=average)
     if recipe.optimizer.table_updates == "rows":
         rows = (workload.rows * workload.length + workload.targets) * recipe.model.items.width * FLOAT
         sizes = sizes._replace(buffers=sizes.buffers + _ROW_COPIES * rows)

@@ -10,6 +10,7 @@ import torch
 
 from seqrec.event_columns import EventColumns
 from seqrec.models import build_head
+from seqrec.outcomes import OutcomeSettings, known_bit
 from seqrec.recipe import Recipe, build_data
 from seqrec.stream import Position
 from seqrec.stream.order_share import micro_batches_per_step, share
@@ -81,6 +82,9 @@ def workload_of_budget(recipe: Recipe, world_size: int, n_items: int) -> Workloa
     items = torch.ones(rows, settings.max_length + head.extra_events, dtype=torch.long)
     lengths = torch.full((rows,), items.shape[1])
     events = EventColumns.blank(recipe.model.columns, (rows, items.shape[1]))
+    if isinstance(recipe.model.head, OutcomeSettings):  # all outcomes of all events known: the most there can be
+        known = sum(known_bit(number) for number in range(len(recipe.model.head.outcomes)))
+        events = events._replace(labels=torch.full_like(items, known))
     inputs, _, targets, _ = head.pairs(items, lengths, np.arange(rows, dtype=np.uint64), events)
     return Workload(
         n_items=n_items,

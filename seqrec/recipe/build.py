@@ -28,6 +28,7 @@ from seqrec.models import (
     build_head,
     build_loss,
     build_model,
+    check_parts,
 )
 from seqrec.outcomes import OutcomeSettings
 from seqrec.recipe.ids import check_catalogue, check_trained_on
@@ -242,6 +243,7 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         UnsupportedError: which, and the way out.
     """
+    check_parts(recipe.model)
     strategy = recipe.trainer.get("strategy", "auto")
     adapter = recipe.model.adapter
     chosen = {

@@ -133,8 +133,9 @@ class Behaviour:
 
     def open(self, now: Situation) -> Floats:
         """Probability (B, N) of each item where a session begins."""
-        mass = now.next_shelf * ((1 - self.settings.resume) * now.next_taste)[:, self.catalogue.category]
-        _add(mass, self.catalogue.alternatives[now.last], np.where(now.last == NONE, 0.0, self.settings.resume))
+        resume = np.where(now.last == NONE, 0.0, self.settings.resume)
+        mass = now.next_shelf * ((1 - resume)[:, None] * now.next_taste)[:, self.catalogue.category]
+        _add(mass, self.catalogue.alternatives[now.last], resume)
         return self._reachable(mass, now.next_shelf, now.seen)
 
     def next_item(self, now: Situation) -> Floats:
@@ -146,7 +147,10 @@ class Behaviour:
         return opens * self.open(now) + (1 - opens) * within
 
     def _reachable(self, mass: Floats, shelf: Floats, seen: Bools) -> Floats:
-        mass *= np.where(seen, self.settings.revisit, 1.0) * (shelf > 0)
+        allowed = np.where(seen, self.settings.revisit, 1.0)
+        mass *= allowed * (shelf > 0)
+        nowhere = mass.sum(axis=1) == 0  # as where all moves follow an item, and none of its successors is there yet
+        mass[nowhere] = (allowed * shelf)[nowhere]
         mass /= mass.sum(axis=1, keepdims=True)
         return mass
 

@@ -22,7 +22,8 @@ item's next action follows (look → cart → purchase); else a look at
     move(j)  ∝ v(j) [ f A'(x, j) + r A(y, j) + (1 - f - r) ( k 1[cat j = c] + (1 - k) θ(cat j) ) h_t(j) ]
 
 where v(j) is 0 for what is not launched yet, `revisit` for items that the user has seen, and 1 for all others; t is
-the day on which the session began. A user's first event opens a session, with w = 0.
+the day on which the session began. Where that leaves nothing, as where all moves follow and nothing that follows is
+launched, it is v(j) h_t(j). A user's first event opens a session, with w = 0.
 
 **Oracle.** Let I be the history together with θ, θ', t, t' and c. Whether the event opens a session is drawn
 independently of I, hence
@@ -39,7 +40,7 @@ model nearly as good as the oracle may come out ahead by chance. And it holds fo
 drops rare items or users has other targets.
 
 One event in six repeats an earlier item (carts, purchases, second looks). The log suits both policies, and the
-oracle is ranked for both; the demo takes `filter`, so that nobody scores by repeating the last item.
+oracle is ranked for both; the demo takes `allow`.
 
 **Determinism.** All draws come from `numpy.random.Philox` streams spawned from one seed: one for the catalogue, one
 for the users, one for their events and one for the malformed rows.

@@ -380,3 +380,14 @@ def test_vera_s_matrices_are_shared_and_made_again(build: Build) -> None:
     assert torch.equal(one.backbone(vectors, lengths), other.backbone(vectors, lengths))
     matrices = {id(module.vera_A) for module in one.modules() if hasattr(module, "vera_lambda_b")}
     assert len(matrices) == 1
+
+
+def test_only_layers_that_are_named_must_fit_a_block() -> None:
+    settings = OftSettings(kind="oft", block_size=4, target_modules=["query"])
+    model = attach(small("bert", inner=6, trainable=False), settings, total_steps=10)
+    assert sum(parameter.requires_grad for parameter in model.parameters()) == 1
+
+
+def test_pissa_cannot_begin_with_more_than_a_layer_has() -> None:
+    with pytest.raises(AdapterError, match=r"one side is 4 has no 5 singular values(.|\n)*set it to 4 or less"):
+        attach(small("llama"), LoraSettings(kind="lora", rank=5, initialization="pissa"), total_steps=10)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModel, GPT2Config, RobertaConfig, T5Config
+from transformers import AlbertConfig, AutoModel, GPT2Config, RobertaConfig, T5Config
 from transformers.activations import ACT2FN
 
 from seqrec.errors import BackboneError, RecipeError
@@ -160,3 +160,10 @@ def test_attention_and_recomputing_change_how_and_not_what(kind: str) -> None:
 def test_an_attention_that_is_not_there_is_refused() -> None:
     with pytest.raises(BackboneError, match=r"attn_implementation: `gpt2` cannot be computed with flash_attention_2"):
         configured("gpt2", layers=1, width=8, attn_implementation="flash_attention_2")
+
+
+def test_a_backbone_whose_words_are_narrower_than_its_layers_is_refused(tmp_path: Path) -> None:
+    config = AlbertConfig(vocab_size=9, embedding_size=4, hidden_size=8, num_attention_heads=2, intermediate_size=8)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match="word vectors are 4 wide and its layers 8"):
+        pretrained(tmp_path)

@@ -74,3 +74,23 @@ def test_one_device_shares_with_nobody_but_its_host(recipe_values: dict[str, Any
     assert {row.strategy.partition("_offload")[1] or row.strategy for row in plan.rows} == {"auto", "_offload"}
     assert plan.recommended == plan.rows[0]
     assert all(row.cost.traffic == 0 for row in plan.rows)
+
+
+def test_an_average_holds_the_table_however_it_is_updated(recipe_values: dict[str, Any]) -> None:
+    loss = {"kind": "sampled_softmax", "negatives": {"uniform": 8}}
+    values = recipe_values | {"model": recipe_values["model"] | {"loss": loss}}
+    found = {}
+    for ema in (None, 0.9):
+        optimizer = recipe_values["optimizer"] | {"table_updates": "rows", "ema": ema}
+        recipe = parse_recipe(values | {"optimizer": optimizer}, where="test")
+        rows = plan_recipe(recipe, device="cpu", n_items=1_000_000).rows
+        found[ema] = next(row.memory.total for row in rows if row.strategy == "auto")
+    assert found[0.9] - found[None] == pytest.approx(1_000_000 * 16 * 4, rel=0.01)
+
+
+def test_outcomes_are_planned_from_the_budget(recipe_values: dict[str, Any]) -> None:
+    outcomes = {name: {"kind": "value", "least": least} for name, least in (("dear", 4), ("good", 3))}
+    model = recipe_values["model"] | {"head": {"kind": "outcome", "outcomes": outcomes}}
+    recipe = parse_recipe(recipe_values | {"model": model, "selection": {"metric": "auc"}}, where="test")
+    workload = workload_of_budget(recipe, 1, 60)
+    assert workload.targets == workload.rows * (workload.length - 1)

@@ -8,7 +8,7 @@ import pytest
 from seqrec.simulate.behaviour import NONE, Action, Behaviour, Situation, Turn, draw_population
 from seqrec.simulate.catalogue import Floats, ShopCatalogue, make_catalogue
 from seqrec.simulate.settings import ShopSettings
-from seqrec.simulate.shop import streams
+from seqrec.simulate.shop import simulate_shop, streams
 
 SETTINGS = ShopSettings(users=1_500, items=120, categories=6, days=30, events_mean=15, seed=11)
 
@@ -168,3 +168,12 @@ def test_tastes_drift(walked: tuple[Behaviour, list[Turn]]) -> None:
 def test_catalogue_is_untouched_by_the_walk(walked: tuple[Behaviour, list[Turn]]) -> None:
     catalogue: ShopCatalogue = make_catalogue(SETTINGS, streams(SETTINGS.seed)[0])
     np.testing.assert_array_equal(walked[0].catalogue.alternatives, catalogue.alternatives)
+
+
+@pytest.mark.parametrize(
+    "habits", [{"resume": 1.0}, {"follow": 0.0, "return_to": 1.0}, {"follow": 1.0, "return_to": 0.0}]
+)
+def test_habits_at_their_ends_leave_somewhere_to_go(habits: dict[str, float]) -> None:
+    log = simulate_shop(ShopSettings(users=60, items=96, **habits))
+    first = log.item[np.unique(log.user, return_index=True)[1]]
+    assert len(np.unique(first)) > 10  # and not all the same item, as a draw from nothing gives

@@ -67,7 +67,18 @@ class LoraSettings(Settings):
         return self
 
     def peft_config(self, base: nn.Module, total_steps: int) -> PeftConfig:
-        """PEFT's config of it; arguments as of `attach`."""
+        """PEFT's config of it; arguments as of `attach`.
+
+        Raises:
+            AdapterError: a layer has fewer singular values than `pissa` is to begin with.
+        """
+        sides = [min(layer.weight.shape) for layer in _targeted(base, self.target_modules)]
+        if self.initialization == "pissa" and self.rank > min(sides):
+            raise AdapterError(
+                f"a layer of which one side is {min(sides)} has no {self.rank} singular values to begin with",
+                where="model.adapter.rank",
+                do=f"set it to {min(sides)} or less, or `initialization: random`",
+            )
         return LoraConfig(
             r=self.rank,
             init_lora_weights="pissa" if self.initialization == "pissa" else True,
@@ -192,7 +203,7 @@ class OftSettings(Settings):
                 where="model.adapter.kind",
                 do="take `lora`, or another backbone, as `llama`",
             )
-        widths = sorted({module.in_features for module in base.modules() if isinstance(module, nn.Linear)})
+        widths = sorted({layer.weight.shape[1] for layer in _targeted(base, self.target_modules)})
         if uneven := [width for width in widths if width % self.block_size]:
             raise AdapterError(
                 f"blocks of {self.block_size} do not divide the {uneven[0]} inputs of a layer",
@@ -324,9 +335,17 @@ AnyAdapterSettings = (
 AdapterSettings = Annotated[AnyAdapterSettings, Field(discriminator="kind")]
 
 
-def linear_layers(base: nn.Module) -> dict[str, nn.Module]:
+def linear_layers(base: nn.Module) -> dict[str, nn.Linear | Conv1D]:
     """The layers that adapters go around, by path."""
     return {name: module for name, module in base.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+
+
+def _targeted(base: nn.Module, target_modules: list[str] | Literal["all-linear"]) -> list[nn.Linear | Conv1D]:
+    """The layers that a setting names, by the last parts of their paths."""
+    layers = linear_layers(base)
+    if target_modules == "all-linear":
+        return list(layers.values())
+    return [layer for path, layer in layers.items() if any(f".{path}".endswith(f".{name}") for name in target_modules)]
 
 
 def _fan_in_fan_out(base: nn.Module) -> bool:

@@ -7,6 +7,7 @@ from seqrec.models.auxiliary.settings import (
     ContrastiveSettings,
     DropoutViewsSettings,
     MaskedEventsSettings,
+    check_views,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "ContrastiveSettings",
     "DropoutViewsSettings",
     "MaskedEventsSettings",
+    "check_views",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
+from transformers import PretrainedConfig
 
+from seqrec.errors import UnsupportedError
 from seqrec.settings import Settings
 
 
@@ -69,3 +71,26 @@ class AuxiliarySettings(Settings):
         """Whether mask tokens are put into inputs."""
         views = None if self.contrastive is None else self.contrastive.views
         return self.masked_events is not None or isinstance(views, AugmentedViewsSettings)
+
+
+def check_views(settings: AuxiliarySettings, config: PretrainedConfig) -> None:
+    """Sees that two views of a sequence can differ.
+
+    Args:
+        settings: which objectives.
+        config: of the backbone, whose own dropout a recipe may leave as it is.
+    Raises:
+        UnsupportedError: they are told apart by dropout, and there is none.
+    """
+    of_heads = ("summary", "classifier")  # which a backbone has none of
+    named = {
+        name: value for name, value in config.to_dict().items() if "drop" in name and not name.startswith(of_heads)
+    }
+    shares = [value for value in named.values() if isinstance(value, float)]
+    contrastive = settings.contrastive
+    if contrastive is not None and isinstance(contrastive.views, DropoutViewsSettings) and not any(shares):
+        raise UnsupportedError(
+            "without dropout both views of a sequence are the same",
+            where="model.auxiliary.contrastive.views.kind: dropout",
+            do="set `model.backbone.dropout` above 0, or take `augmented` views",
+        )

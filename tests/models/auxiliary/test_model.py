@@ -8,11 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import LlamaConfig
 
 from seqrec.errors import UnsupportedError
 from seqrec.event_columns import EventColumns
 from seqrec.models import MASK, MicroBatch, ModelSettings, SequenceModel, build_model
-from seqrec.models.auxiliary import AugmentedViewsSettings, AuxiliaryModel
+from seqrec.models.auxiliary import AugmentedViewsSettings, AuxiliaryModel, AuxiliarySettings, check_views
 from seqrec.models.auxiliary.views import augmented, with_masked_events
 from seqrec.models.dropout import keys_for
 
@@ -129,3 +130,11 @@ def test_what_objectives_cannot_be_had_of_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedError, match=fault):
         build(auxiliary, **changes)
+
+
+def test_views_of_a_pretrained_backbone_need_its_own_dropout() -> None:
+    contrastive = AuxiliarySettings.model_validate({"contrastive": {}})
+    check_views(contrastive, LlamaConfig(attention_dropout=0.1))
+    with pytest.raises(UnsupportedError, match="without dropout both views"):
+        check_views(contrastive, LlamaConfig())
+    check_views(AuxiliarySettings.model_validate({"contrastive": {"views": {"kind": "augmented"}}}), LlamaConfig())
