@@ -93,9 +93,10 @@ def launch(
     Example: `seqrec launch slurm recipes/ml-1m-causal.yaml --nodes 2 --devices 8 --option=--time=4:00:00 --dry-run`
     """
     from seqrec import launcher
-    from seqrec.recipe import load_recipe
+    from seqrec.recipe import check_recipe, load_recipe
 
     wanted, changes, options = load_recipe(recipe, overrides or []), overrides or [], option or []
+    check_recipe(wanted)
     shape = launcher.Shape.of(wanted, nodes=nodes, devices=devices)
     if scheduler == "torchrun":
         command = launcher.torchrun(recipe, changes, shape, options)

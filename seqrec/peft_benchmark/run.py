@@ -25,7 +25,16 @@ from seqrec.peft_benchmark.experiments import Experiment, make_experiments
 from seqrec.peft_benchmark.language import forgetting
 from seqrec.peft_benchmark.result import BenchmarkResult, ExperimentResult, Protocol, write_result
 from seqrec.peft_benchmark.time_budget import check_time_budget, within_time
-from seqrec.recipe import Recipe, Run, compare_runs, ensure_store, evaluate_run, fit_in_process, write_text
+from seqrec.recipe import (
+    Recipe,
+    Run,
+    check_comparable,
+    compare_runs,
+    ensure_store,
+    evaluate_run,
+    fit_in_process,
+    write_text,
+)
 from seqrec.store.split import Part
 
 _PARTS: tuple[Part, ...] = ("validation", "test")
@@ -63,12 +72,13 @@ def benchmark_peft(
     Raises:
         TrainingError: no learning rate of an experiment gave a finite loss, or a training ended with another error.
         RunError: the folder holds runs of another recipe.
-        UnsupportedError: a time was given for trainings on several devices.
+        UnsupportedError: runs of the recipe cannot be compared, or a time was given for trainings on several devices.
         Others: as `make_experiments`.
     """
     folder = Path(out)
     rates = tuple(learning_rates) or tuple(float(f"{recipe.optimizer.lr * factor:.3g}") for factor in LR_FACTORS)
     seeds = tuple(dict.fromkeys(seeds))
+    check_comparable(recipe)
     if minutes is not None:
         check_time_budget(recipe)
     experiments, left_out = make_experiments(recipe, methods, budgets)

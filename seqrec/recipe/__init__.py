@@ -9,7 +9,7 @@ from seqrec.recipe.build import (
     history_text,
     item_features,
 )
-from seqrec.recipe.compare import compare_runs, evaluate_run
+from seqrec.recipe.compare import check_comparable, compare_runs, evaluate_run
 from seqrec.recipe.consolidate import consolidate
 from seqrec.recipe.curve import logged_rows, training_curve
 from seqrec.recipe.fit_process import fit_in_process
@@ -31,6 +31,7 @@ __all__ = [
     "build",
     "build_data",
     "build_recipe_model",
+    "check_comparable",
     "check_recipe",
     "compare_runs",
     "consolidate",

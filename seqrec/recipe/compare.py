@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqrec.errors import RunError
+from seqrec.errors import RunError, UnsupportedError
 from seqrec.evaluation import ComparedRun, Comparison, EvaluationResult, evaluate, make_group
 from seqrec.evaluation.baselines import DEFAULT_BASELINES, BaselineName
 from seqrec.evaluation.user_ranks import UserRanks, read_user_ranks, write_user_ranks
 from seqrec.recipe.run import Run, changed_fields, write_text
+from seqrec.recipe.schema import Recipe
 from seqrec.store.split import Part
 
 _OF_THE_MODEL = ("max_length", "list_limit")  # what it sees and can do, not what it is asked
@@ -26,7 +27,7 @@ def evaluate_run(
     accelerator: str = "auto",
     progress: bool = False,
 ) -> EvaluationResult | None:
-    """Evaluates a run's best checkpoint, and leaves metrics and each user's rank in its folder.
+    """Evaluates a run's best checkpoint, and leaves metrics and each user's rank, where users have one, in its folder.
 
     Args:
         run: the run.
@@ -42,7 +43,8 @@ def evaluate_run(
     if result is not None:
         store = run.data.store
         about = {"checkpoint": step, "store": store.manifest.fingerprint, "protocol": dict(result.protocol)}
-        write_user_ranks(run.user_ranks_file(part), store, result.rank_of_user, about)
+        if result.rank_of_user:
+            write_user_ranks(run.user_ranks_file(part), store, result.rank_of_user, about)
         write_text(run.evaluation_file(part), json.dumps(result.to_dict(), indent=2) + "\n")
     return result
 
@@ -58,8 +60,11 @@ def compare_runs(
         accelerator, progress: of the evaluations that are made.
     Raises:
         RunError: a folder is no run, comes twice or is not trained to its end; or stores or protocols differ.
+        UnsupportedError: as `check_comparable`.
     """
     runs = [Run.open(folder) for folder in folders]
+    for run in runs:
+        check_comparable(run.recipe)
     _check(runs, part)
     found = []
     for run in runs:
@@ -80,6 +85,20 @@ def compare_runs(
     first, *others = zip(_names(compared), compared, changes, strict=True)
     made = [make_group(name, own, compared[0], changes) for name, own, changes in others]
     return Comparison(_protocol(found[0].about), len(found[0].ranks["model"]), (make_group(*first[:2]), *made))
+
+
+def check_comparable(recipe: Recipe) -> None:
+    """Sees that users of a recipe's runs have ranks, which comparisons pair.
+
+    Raises:
+        UnsupportedError: its head judges events.
+    """
+    if recipe.model.head.kind == "outcome":
+        raise UnsupportedError(
+            "comparisons pair users by the ranks of their targets, and an outcome is judged event by event",
+            where=f"model.head.kind of {recipe.name}",
+            do="evaluate each run, and compare what `seqrec evaluate --json` writes",
+        )
 
 
 def _check(runs: Sequence[Run], part: Part) -> None:

@@ -15,7 +15,7 @@ from peft import PeftModel
 
 from seqrec.errors import RunError, SeqrecError
 from seqrec.models import ParameterCounts, RankingModel, rank_pattern
-from seqrec.recipe.build import Parts, build
+from seqrec.recipe.build import Parts, build, check_recipe
 from seqrec.recipe.processes import is_first_process, is_restart, launched, place
 from seqrec.recipe.run import Run, write_text
 from seqrec.recipe.schema import Recipe
@@ -50,6 +50,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
         PreemptedError: told to stop by SIGTERM or SIGUSR1; what was done is saved.
     """
     place(recipe.trainer)
+    check_recipe(recipe)
     run = Run(Path(runs) / recipe.name)
     fresh = fresh and not is_restart()
     # a launcher starts rank 0 elsewhere while the one before, on a host that is cut off, may still be ending

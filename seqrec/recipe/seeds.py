@@ -9,7 +9,7 @@ import torch
 
 from seqrec.errors import UnsupportedError
 from seqrec.evaluation import Comparison
-from seqrec.recipe.compare import compare_runs
+from seqrec.recipe.compare import check_comparable, compare_runs
 from seqrec.recipe.fitting import fit
 from seqrec.recipe.load import with_seed
 from seqrec.recipe.processes import launched
@@ -27,9 +27,11 @@ def fit_seeds(recipe: Recipe, seeds: Sequence[int], *, runs: str | Path = "runs"
         runs: parent of run folders.
         fresh: throws away what their folders hold.
     Raises:
-        UnsupportedError: the recipe trains on several processes, which end with each training.
+        UnsupportedError: the recipe trains on several processes, which end with each training; or its runs cannot be
+            compared.
         Others: as `fit` and `compare_runs`.
     """
+    check_comparable(recipe)
     if _on_several_processes(recipe):
         raise UnsupportedError(
             f"{len(seeds)} seeds are trained in turn by one process, and this recipe takes several",

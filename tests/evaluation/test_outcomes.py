@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from seqrec.errors import MetricError, UnsupportedError
 from seqrec.evaluation import OutcomeHistogram, evaluate, evaluation_table
 from seqrec.evaluation.outcome_metrics import Predictions, outcome_metrics
-from seqrec.recipe import Run, export_run, fit, open_trained, parse_recipe
+from seqrec.recipe import Run, compare_runs, evaluate_run, export_run, fit, fit_seeds, open_trained, parse_recipe
 
 HEAD = {
     "kind": "outcome",
@@ -78,6 +79,17 @@ def test_a_run_is_chosen_by_its_auc_and_evaluated_beside_counting(run: Run) -> N
     diversifier = open_trained(run.folder).diversifier("mmr:0.7")
     with pytest.raises(UnsupportedError, match="--diversify: the head `outcome` is judged by single events"):
         evaluate(run.model, run.data, diversifier=diversifier)
+
+
+def test_a_run_keeps_its_metrics_and_is_not_compared_by_ranks(run: Run) -> None:
+    result = evaluate_run(run, "test", accelerator="cpu")
+    assert result is not None
+    written = json.loads(run.evaluation_file("test").read_text())
+    assert written["model"]["auc/taken"] == result.model["auc/taken"].value
+    assert not run.user_ranks_file("test").exists()
+    for compared in (lambda: compare_runs([run.folder]), lambda: fit_seeds(run.recipe, [1, 2])):
+        with pytest.raises(UnsupportedError, match="an outcome is judged event by event"):
+            compared()
 
 
 def test_items_are_compared_without_the_constant_that_scores_have(run: Run) -> None:

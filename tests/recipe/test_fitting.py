@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from seqrec.errors import RunError, SeqrecError
+from seqrec.errors import RunError, SeqrecError, UnsupportedError
 from seqrec.recipe import Recipe, fit, parse_recipe
 from seqrec.training import TrainingTime
 
@@ -52,6 +52,17 @@ def test_a_recipe_that_cannot_be_built_replaces_no_run(recipe: Recipe, unbuildab
     with pytest.raises(SeqrecError, match="heads"):
         fit(unbuildable, runs=tmp_path, fresh=True)
     assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_does_not_go_together_is_refused_before_a_store_is_made(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "log.csv").write_text("user,item,time\nu,i,1700000000\n")
+    logs, data = {"sources": ["log.csv"], "root": str(tmp_path)}, {"store": str(tmp_path / "store")}
+    values = recipe_values | {"logs": logs, "data": data, "selection": {"metric": "auc"}}
+    with pytest.raises(UnsupportedError, match=r"selection\.metric"):
+        fit(parse_recipe(values, where="test"), runs=tmp_path)
+    assert not (tmp_path / "store").exists()
 
 
 def test_two_trainings_in_one_folder_are_kept_apart(
