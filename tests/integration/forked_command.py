@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from seqrec.cli import main
 
@@ -22,6 +23,7 @@ def run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    rank_zero_only.rank = int(environment.get("LOCAL_RANK", 0))  # which is read when Lightning is imported
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # which is read when torch is imported
     sys.argv = [str(Path(sys.executable).with_name("seqrec")), *words]  # by which Lightning starts further ranks
     if program is None:
