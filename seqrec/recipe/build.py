@@ -243,7 +243,6 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         UnsupportedError: which, and the way out.
     """
-    check_parts(recipe.model)
     strategy = recipe.trainer.get("strategy", "auto")
     adapter = recipe.model.adapter
     chosen = {
@@ -263,6 +262,7 @@ def check_recipe(recipe: Recipe) -> None:
         "data.length_buckets": None if recipe.data.length_buckets is None else str(recipe.data.length_buckets),
     }
     check_combination(strategy, family_of(strategy), chosen)
+    check_parts(recipe.model)
     if (recipe.model.head.kind == "outcome") != (recipe.selection.metric == "auc"):
         raise UnsupportedError(
             f"the head `{recipe.model.head.kind}` is not measured by it",
