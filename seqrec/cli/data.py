@@ -83,7 +83,7 @@ def _refuse_beside_a_recipe(context: typer.Context) -> None:
         source = context.get_parameter_source(option.name or "")
         if source is not None and source.name == "COMMANDLINE" and option.name not in ("logs", "out"):
             raise typer.BadParameter(
-                "a recipe says this itself: set its key, as in `clean.min_user_events=5`",
+                "a recipe says this itself: set its key, as in `logs.clean.min_user_events=5`",
                 param_hint=option.opts[0],
             )
 
