@@ -145,6 +145,15 @@ class LaunchError(SeqrecError, RuntimeError):
 class MetricError(SeqrecError, ValueError):
     """Scores that cannot be ranked."""
 
+    @classmethod
+    def of_nan(cls, some: int, every: int, what: str, **facts: str) -> MetricError:
+        """Says that so many of every ``what`` are NaN, where, and what to look for."""
+        return cls(
+            f"{some:,} of {every:,} {what} are NaN",
+            **facts,
+            do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
+        )
+
 
 class BundleError(SeqrecError, ValueError):
     """An export that does not reproduce its model, or a folder that is not a bundle."""

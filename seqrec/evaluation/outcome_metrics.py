@@ -161,10 +161,7 @@ def _bins(probabilities: Floats) -> Ints:
 
 def _check(found: Predictions) -> None:
     if np.isnan(found.probabilities).any():
-        raise MetricError(
-            f"{int(np.isnan(found.probabilities).sum()):,} of {len(found.users):,} probabilities are NaN",
-            do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
-        )
+        raise MetricError.of_nan(int(np.isnan(found.probabilities).sum()), len(found.users), "probabilities")
     n_positive = int(found.positive.sum())
     if not 0 < n_positive < len(found.positive):
         raise MetricError(

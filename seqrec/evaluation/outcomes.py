@@ -72,10 +72,7 @@ def judge(model: OutcomeModel, batch: OutcomeBatch) -> Judged:
     (places,) = torch.where(batch.labels.flatten() != 0)
     logits = model.logits(batch.items, batch.lengths, places, batch.events)
     if logits.isnan().any():
-        raise MetricError(
-            f"{int(logits.isnan().sum()):,} of {logits.numel():,} logits are NaN",
-            do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
-        )
+        raise MetricError.of_nan(int(logits.isnan().sum()), logits.numel(), "logits")
     rows = batch.rows.unsqueeze(1).expand_as(batch.items)
     of_events = [column.flatten().index_select(0, places) for column in (rows, batch.items, batch.labels)]
     return Judged(of_events[0], of_events[1], of_events[2], logits.float())

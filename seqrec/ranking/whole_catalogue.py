@@ -188,9 +188,10 @@ class _Block:
     def _refuse_nan(self, scores: Tensor, start: int) -> None:
         row, user = scores.isnan().nonzero()[0].tolist()
         start += self.first
-        raise MetricError(
-            f"{int(scores.isnan().sum()):,} of {scores.numel():,} scores are NaN",
+        raise MetricError.of_nan(
+            int(scores.isnan().sum()),
+            scores.numel(),
+            "scores",
             where=f"items {start + 1}..{start + len(scores)} for {scores.shape[1]} users",
             first=f"user {self.first_user + user} of the batch (from 0), item {start + row + 1}",
-            do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
         )

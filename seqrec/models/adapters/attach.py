@@ -17,6 +17,7 @@ from seqrec.models.adapters.settings import (
     LoraSettings,
     VirtualTokenSettings,
     linear_layers,
+    targeted_layers,
 )
 
 ADAPTER_NAME = "default"
@@ -96,7 +97,7 @@ def _check_targets(base: nn.Module, targets: list[str] | str | None) -> None:
         )
     if targets is None or isinstance(targets, str):
         return
-    missing = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in linear)]
+    missing = [name for name in targets if not targeted_layers(base, [name])]
     if missing:
         endings = sorted({".".join(name.split(".")[-2:]) for name in linear})
         raise AdapterError(

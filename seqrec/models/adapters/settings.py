@@ -72,13 +72,14 @@ class LoraSettings(Settings):
         Raises:
             AdapterError: a layer has fewer singular values than `pissa` is to begin with.
         """
-        sides = [min(layer.weight.shape) for layer in _targeted(base, self.target_modules)]
-        if self.initialization == "pissa" and self.rank > min(sides):
-            raise AdapterError(
-                f"a layer of which one side is {min(sides)} has no {self.rank} singular values to begin with",
-                where="model.adapter.rank",
-                do=f"set it to {min(sides)} or less, or `initialization: random`",
-            )
+        if self.initialization == "pissa":
+            side = min(min(layer.weight.shape) for layer in targeted_layers(base, self.target_modules))
+            if self.rank > side:
+                raise AdapterError(
+                    f"a layer of which one side is {side} has no {self.rank} singular values to begin with",
+                    where="model.adapter.rank",
+                    do=f"set it to {side} or less, or `initialization: random`",
+                )
         return LoraConfig(
             r=self.rank,
             init_lora_weights="pissa" if self.initialization == "pissa" else True,
@@ -203,7 +204,7 @@ class OftSettings(Settings):
                 where="model.adapter.kind",
                 do="take `lora`, or another backbone, as `llama`",
             )
-        widths = sorted({layer.weight.shape[1] for layer in _targeted(base, self.target_modules)})
+        widths = sorted({layer.weight.shape[1] for layer in targeted_layers(base, self.target_modules)})
         if uneven := [width for width in widths if width % self.block_size]:
             raise AdapterError(
                 f"blocks of {self.block_size} do not divide the {uneven[0]} inputs of a layer",
@@ -340,7 +341,7 @@ def linear_layers(base: nn.Module) -> dict[str, nn.Linear | Conv1D]:
     return {name: module for name, module in base.named_modules() if isinstance(module, nn.Linear | Conv1D)}
 
 
-def _targeted(base: nn.Module, target_modules: list[str] | Literal["all-linear"]) -> list[nn.Linear | Conv1D]:
+def targeted_layers(base: nn.Module, target_modules: list[str] | Literal["all-linear"]) -> list[nn.Linear | Conv1D]:
     """The layers that a setting names, by the last parts of their paths."""
     layers = linear_layers(base)
     if target_modules == "all-linear":

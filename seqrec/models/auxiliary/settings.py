@@ -83,10 +83,8 @@ def check_views(settings: AuxiliarySettings, config: PretrainedConfig) -> None:
         UnsupportedError: they are told apart by dropout, and there is none.
     """
     of_heads = ("summary", "classifier")  # which a backbone has none of
-    named = {
-        name: value for name, value in config.to_dict().items() if "drop" in name and not name.startswith(of_heads)
-    }
-    shares = [value for value in named.values() if isinstance(value, float)]
+    own = {name: value for name, value in config.to_dict().items() if not name.startswith(of_heads)}
+    shares = [value for name, value in own.items() if "drop" in name and isinstance(value, float)]
     contrastive = settings.contrastive
     if contrastive is not None and isinstance(contrastive.views, DropoutViewsSettings) and not any(shares):
         raise UnsupportedError(

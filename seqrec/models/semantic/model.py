@@ -108,10 +108,11 @@ class SemanticIdModel(RankingModel):
             len(items), decoder.log_probs
         )
         if scores.isnan().any():
-            raise MetricError(
-                f"{int(scores.isnan().sum()):,} of {scores.numel():,} scores are NaN",
+            raise MetricError.of_nan(
+                int(scores.isnan().sum()),
+                scores.numel(),
+                "scores",
                 where=f"lists of {len(items)} users",
-                do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
             )
         return found, scores
 

@@ -109,10 +109,11 @@ class SlateSearch:
         before = chosen.flatten(0, 1)
         scores = self._next_scores(user, before).float()
         if scores.isnan().any():
-            raise MetricError(
-                f"{int(scores.isnan().sum()):,} of {scores.numel():,} scores are NaN",
+            raise MetricError.of_nan(
+                int(scores.isnan().sum()),
+                scores.numel(),
+                "scores",
                 where=f"place {before.shape[1] + 1} of the slates of {n_users} users",
-                do="look for a NaN in the checkpoint's weights: training has diverged, or a precision is too low",
             )
         scores = scores.masked_fill(self._hidden[user], -torch.inf)
         scores = scores.scatter(1, (before - 1).clamp(min=0), -torch.inf) if before.shape[1] else scores
