@@ -5,26 +5,36 @@
 Amazon Beauty, one block of width 64, the full softmax and 256 sampled negatives. Small and large steps, since what
 ranks tell each other takes as long in both. Beside them two processes that train apart, each in steps of half the
 tokens: what no way of telling each other could exceed, as long as each updates all parameters. All ways alternated. An
-epoch's rate is what the run itself logs at its last logged step; the first epoch warms up. Two cores and nothing beside
-this should run. Writes benchmarks/results/ranks-speed.json.
+epoch's rate is what the run itself logs at its last logged step; the first epoch warms up. Then the averaging of such a
+gradient alone, over gloo and in shared memory. Two cores and nothing beside this should run. Writes
+benchmarks/results/ranks-speed.json.
 """
 
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import statistics
 import tempfile
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from harness import RECIPES, on_processes, seqrec, write_result
+from torch import Tensor
+
+from seqrec.training.shared_memory import SharedAverage
 
 RECIPE = RECIPES / "amazon-beauty-causal.yaml"
 EPOCHS, ROUNDS = 3, 3
 LOSSES = {"full": "{kind: full_softmax}", "sampled": "{kind: sampled_softmax, negatives: {uniform: 256}}"}
 STEP_TOKENS = (4096, 16_384)
+PARAMETERS, AVERAGES = 803_072, 300  # of the model
 THREADS, PROCESSES, APART = "1 process, 2 threads", "2 processes, 1 thread", "2 processes apart, 1 thread"
 WAYS = (THREADS, PROCESSES, APART)
 SETTINGS = [
@@ -48,7 +58,8 @@ def main() -> None:
                     rates.append(measure(Path(name), loss, step_tokens, way))
                     print(f"{loss}, {step_tokens} tokens, {way}: {rates[-1]:,.0f} events/s", flush=True)
     rows = [{"loss": loss, "step_tokens": step_tokens} | compare(ways) for (loss, step_tokens), ways in taken.items()]
-    print(write_result("ranks-speed", {"rows": rows, "settings": SETTINGS}))
+    figures = {"rows": rows, "averaging_ms": averaging(), "parameters": PARAMETERS, "settings": SETTINGS}
+    print(write_result("ranks-speed", figures))
 
 
 def compare(rates: dict[str, list[float]]) -> dict[str, Any]:
@@ -85,6 +96,38 @@ def train(folder: Path, name: str, changes: list[str], threads: int) -> float:
         rows = [(int(row["epoch"]), float(row["tokens/s"])) for row in csv.DictReader(file) if row["tokens/s"]]
     last = dict(rows)  # of each epoch the last, whose clock began with the epoch
     return max(rate for epoch, rate in last.items() if epoch > 0)
+
+
+def averaging() -> dict[str, float]:
+    """Median milliseconds of both ways, in turn, on two processes of one thread."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as name:
+        told = context.SimpleQueue()
+        ranks = [context.Process(target=average, args=(rank, f"{name}/meeting", told)) for rank in range(2)]
+        for process in ranks:
+            process.start()
+        found: dict[str, float] = told.get()
+        for process in ranks:
+            process.join()
+    return found
+
+
+def average(rank: int, meeting: str, told: Any) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    shared = SharedAverage.open(None)
+    assert shared is not None
+    ways: dict[str, Callable[[Tensor], Any]] = {"gloo": dist.all_reduce, "shared memory": shared}
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(AVERAGES):
+        for way, call in ways.items():
+            gradient = torch.ones(PARAMETERS)
+            dist.barrier()
+            began = time.perf_counter()
+            call(gradient)
+            taken[way].append(1e3 * (time.perf_counter() - began))
+    if rank == 0:
+        told.put({way: round(statistics.median(ms), 3) for way, ms in taken.items()})
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from seqrec.training.collectives import RankSum, gather_rows
 from seqrec.training.negatives import draw_negatives
 from seqrec.training.optimizer import OptimizerSettings, build_optimizer, build_schedule
 from seqrec.training.row_gradients import AverageRowGradients
+from seqrec.training.shared_memory import AverageInSharedMemory
 from seqrec.training.strategies import CatalogueParallelStrategy, Fsdp2Strategy, forward_gathers, loss_factor
 
 VALIDATION_PREFIX = "val/"
@@ -116,7 +117,12 @@ class SequenceRecommender(L.LightningModule):
             )
 
     def configure_callbacks(self) -> list[Callback]:
-        callbacks: list[Callback] = [KeepPosition(), SettleBuckets(), AllocateRanks(self.model)]
+        callbacks: list[Callback] = [
+            KeepPosition(),
+            AverageInSharedMemory(),
+            SettleBuckets(),
+            AllocateRanks(self.model),
+        ]
         if self._updates_rows and not isinstance(self.trainer.strategy, CatalogueParallelStrategy):
             callbacks.append(AverageRowGradients(self.model.items.weight))
         if self.optimizer_settings.ema is not None:
