@@ -12,8 +12,9 @@ ABOUT = """`seqrec benchmark peft` ([what it does](peft-benchmark.md)): one pret
 method trains, beside the same trainable item table; learning rates by validation with the first seed, equal numbers of
 steps for all. Means over seeds, 95 % intervals over users in brackets. An asterisk: the learning rate is at the edge of
 those tried. Times and memory are of a process of one thread, while other work took its share of the machine: they
-tell orders of magnitude, and MiniLM's were halted now and then besides, most of all `layer_norm` and `bottleneck`.
-SmolLM2's first 8 blocks alone are no language model: their loss on titles is 23 to begin with.
+tell orders of magnitude. Both were halted now and then besides, most of all MiniLM's `layer_norm` and `bottleneck`, and
+SmolLM2's `full` and `head_only`, whose times mean nothing. SmolLM2's first 8 blocks alone are no language model: their
+loss on titles is 23 to begin with.
 """
 
 
