@@ -43,6 +43,12 @@ def limit_waiting(trainer: L.Trainer, seconds: int) -> None:
         trainer.strategy._timeout = timedelta(seconds=seconds)
 
 
+def longest_wait(trainer: L.Trainer) -> timedelta | None:
+    """How long ranks wait for one another, as `limit_waiting` sets it; None where the strategy does not say."""
+    timeout: timedelta | None = getattr(trainer.strategy, "_timeout", None)
+    return timeout
+
+
 class NonfiniteLoss(Callback):
     """Sees to it that a step whose loss is not finite changes no weight.
 

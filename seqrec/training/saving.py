@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from seqrec.errors import RunError
 from seqrec.training.collectives import group_beside, tell_ranks
+from seqrec.training.faults import longest_wait
 from seqrec.training.folders import STATE, Best, Record, SavedFile, begin, commit, prune, written_by
 from seqrec.training.strategies.fsdp2 import Fsdp2Strategy
 
@@ -126,7 +127,7 @@ class Saver:
 
     def _group_of(self, trainer: L.Trainer) -> dist.ProcessGroup | None:
         if self._group is None:
-            self._group = group_beside(getattr(trainer.strategy, "_timeout", None))  # as `limit_waiting` sets it
+            self._group = group_beside(longest_wait(trainer))
         return self._group
 
 

@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 
@@ -20,11 +19,11 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from seqrec.training.collectives import from_first_rank, tell_ranks
+from seqrec.training.faults import longest_wait
 
 PIECE = 1 << 22  # bytes of a rank that are averaged at once, however large the gradient
 
@@ -41,19 +40,15 @@ class AverageInSharedMemory(Callback):
             return
         if trainer.num_nodes > 1 or trainer.world_size == 1 or sys.platform != "linux":
             return
-        average = SharedAverage.open(getattr(trainer.strategy, "_timeout", None))  # as `limit_waiting` sets it
+        average = SharedAverage.open(longest_wait(trainer))
         if average is not None:
-            model.register_comm_hook(None, _averaged_by(average))
+            model.register_comm_hook(None, lambda _, bucket: _finished(average(bucket.buffer())))
 
 
-def _averaged_by(average: SharedAverage) -> Callable[[None, GradBucket], Future[Tensor]]:
-    def hook(state: None, bucket: GradBucket) -> Future[Tensor]:
-        done: Future[Tensor] = Future()
-        done.set_result(average(bucket.buffer()))
-        return done
-
-    hook.__annotations__ = {}  # DDP takes none but evaluated ones
-    return hook
+def _finished(gradient: Tensor) -> Future[Tensor]:
+    future: Future[Tensor] = Future()
+    future.set_result(gradient)
+    return future
 
 
 class SharedAverage:
