@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from datetime import timedelta
 from typing import TypeVar
 
@@ -136,3 +137,10 @@ def group_beside(timeout: timedelta | None) -> dist.ProcessGroup | None:
 
 def _grouped() -> bool:
     return dist.is_available() and dist.is_initialized()
+
+
+@atexit.register
+def _leave_group() -> None:
+    """A thread of gloo that still holds a tensor while the interpreter ends would abort the process, its work done."""
+    if _grouped():
+        dist.destroy_process_group()
