@@ -18,8 +18,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -100,19 +100,13 @@ def train(folder: Path, name: str, changes: list[str], threads: int) -> float:
 
 def averaging() -> dict[str, float]:
     """Median milliseconds of both ways, in turn, on two processes of one thread."""
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as name:
-        told = context.SimpleQueue()
-        ranks = [context.Process(target=average, args=(rank, f"{name}/meeting", told)) for rank in range(2)]
-        for process in ranks:
-            process.start()
-        found: dict[str, float] = told.get()
-        for process in ranks:
-            process.join()
-    return found
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(2, spawn) as ranks:
+        first, _ = ranks.map(average, range(2), repeat(f"{name}/meeting"))
+    return first
 
 
-def average(rank: int, meeting: str, told: Any) -> None:
+def average(rank: int, meeting: str) -> dict[str, float]:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     shared = SharedAverage.open(None)
@@ -126,8 +120,7 @@ def average(rank: int, meeting: str, told: Any) -> None:
             began = time.perf_counter()
             call(gradient)
             taken[way].append(1e3 * (time.perf_counter() - began))
-    if rank == 0:
-        told.put({way: round(statistics.median(ms), 3) for way, ms in taken.items()})
+    return {way: round(statistics.median(ms), 3) for way, ms in taken.items()}
 
 
 if __name__ == "__main__":
