@@ -4,7 +4,7 @@
 
 `settings.yaml` maps a name to overrides, as `wide: [model.items.width=256, model.backbone.width=256]`. Small models
 leave most of a GPU idle, so that sixteen processes take twice as long as one. Test targets are never looked at. Writes
-benchmarks/results/search-RECIPE.json, best first.
+benchmarks/results/search-RECIPE.json after every training, best first; settings of today by the same name are kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import yaml
-from harness import write_result
+from harness import rows_of_today, write_result
 
 from seqrec.recipe import Recipe, fit, load_recipe
 
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("settings", type=Path)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/search"))
+    parser.add_argument("--fresh", action="store_true", help="trains again what was trained today")
     arguments = parser.parse_args()
     tried: dict[str, list[str]] = yaml.safe_load(arguments.settings.read_text())
     # all are read before the first is trained, so that a mistake in the last one shows at once
@@ -36,14 +37,16 @@ def main() -> None:
         name: load_recipe(arguments.recipe, [*overrides, f"name=search-{number}"])
         for number, (name, overrides) in enumerate(tried.items())
     }
-    rows = []
+    result = f"search-{arguments.recipe.stem}"
+    rows = rows_of_today(result, fresh=arguments.fresh)
+    seed = next(iter(recipes.values())).seed
+    for row in rows:
+        recipes.pop(row["changes"], None)
     with multiprocessing.get_context("spawn").Pool(arguments.processes, torch.set_num_threads, [1]) as pool:
         for row in pool.imap_unordered(partial(train, runs=arguments.runs), recipes.items(), chunksize=1):
             print(row, flush=True)
-            rows.append(row)
-    rows.sort(key=lambda row: -row["val ndcg@10"])
-    figures = {"base": arguments.recipe.stem, "seed": next(iter(recipes.values())).seed, "rows": rows}
-    print(write_result(f"search-{arguments.recipe.stem}", figures))
+            rows = sorted([*rows, row], key=lambda row: -row["val ndcg@10"])
+            write_result(result, {"base": arguments.recipe.stem, "seed": seed, "rows": rows})
 
 
 def train(named: tuple[str, Recipe], runs: Path) -> dict[str, Any]:
