@@ -53,13 +53,14 @@ def train(named: tuple[str, Recipe], runs: Path) -> dict[str, Any]:
     """The best validation of one setting; what it has trained is thrown away."""
     name, recipe = named
     run = fit(recipe, runs=runs, fresh=True)
-    assert run.result is not None
+    result = run.result
+    assert result is not None
     shutil.rmtree(run.folder)
     return {
         "changes": name,
-        "epochs": run.result["epochs"],
-        "val ndcg@10": round(run.result["best"]["val/ndcg@10"], 5),
-        "seconds": run.result["training_seconds"],
+        "epochs": result["epochs"],
+        "val ndcg@10": round(result["best"]["val/ndcg@10"], 5),
+        "seconds": result["training_seconds"],
     }
 
 
