@@ -18,7 +18,8 @@ is the epochs until then × the seconds an epoch above. What listing and judging
 One seed each, on the validation targets: small differences between best values mean nothing. Settings are each system's
 own, as above; the learning rate of seqrec falls over the epochs of its recipe, the peers' are constant. A curve ends
 with the recipe, when it has not risen for some epochs (15 where not said otherwise), or with the time that it was
-given, and might have risen further. RecBole is missing where a whole epoch takes hours.
+given, and might have risen further. Where the peer's best is higher, it went on to what this recipe of seqrec does not
+reach; [others](quality.md) do. The peer is the one of the shortest epochs (`--systems seqrec RePlay`).
 """
 
 
