@@ -40,10 +40,10 @@ def main() -> None:
     result = f"search-{arguments.recipe.stem}"
     rows = rows_of_today(result, fresh=arguments.fresh)
     seed = next(iter(recipes.values())).seed
-    for row in rows:
-        recipes.pop(row["changes"], None)
+    done = {row["changes"] for row in rows}
+    left = {name: recipe for name, recipe in recipes.items() if name not in done}
     with multiprocessing.get_context("spawn").Pool(arguments.processes, torch.set_num_threads, [1]) as pool:
-        for row in pool.imap_unordered(partial(train, runs=arguments.runs), recipes.items(), chunksize=1):
+        for row in pool.imap_unordered(partial(train, runs=arguments.runs), left.items(), chunksize=1):
             print(row, flush=True)
             rows = sorted([*rows, row], key=lambda row: -row["val ndcg@10"])
             write_result(result, {"base": arguments.recipe.stem, "seed": seed, "rows": rows})

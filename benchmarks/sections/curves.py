@@ -19,7 +19,8 @@ One seed each, on the validation targets: small differences between best values 
 own, as above; the learning rate of seqrec falls over the epochs of its recipe, the peers' are constant. A curve ends
 with the recipe, when it has not risen for some epochs (15 where not said otherwise), or with the time that it was
 given, and might have risen further. Where the peer's best is higher, it went on to what this recipe of seqrec does not
-reach; [others](quality.md) do. The peer is the one of the shortest epochs (`--systems seqrec RePlay`).
+reach; [others](quality.md) do. A peer that is not listed has not been measured yet; RecBole's epochs of MovieLens take
+hours.
 """
 
 
