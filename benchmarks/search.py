@@ -37,6 +37,14 @@ def main() -> None:
         name: load_recipe(arguments.recipe, [*overrides, f"name=search-{number}"])
         for number, (name, overrides) in enumerate(tried.items())
     }
+    for name, recipe in recipes.items():
+        every = recipe.trainer.get("check_val_every_n_epoch", 1)
+        epochs = recipe.trainer.get("max_epochs", every)
+        if 0 < epochs < every:  # -1 is no limit
+            parser.error(
+                f"{arguments.settings}: {name}: {epochs} epochs end before the first validation, which comes after "
+                f"{every}; set trainer.check_val_every_n_epoch there"
+            )
     result = f"search-{arguments.recipe.stem}"
     rows = rows_of_today(result, fresh=arguments.fresh)
     seed = next(iter(recipes.values())).seed
