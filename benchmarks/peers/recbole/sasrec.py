@@ -1,7 +1,8 @@
 """RecBole's SASRec with its own Trainer and property files; cross-entropy only: it has no loss over shared negatives.
 
 RecBole makes a training row of every prefix of every history, so an epoch is many times the work of others; where a
-whole one would take hours, its first steps are measured (batches are shuffled and all padded to the same length).
+whole one would take hours, as on ML-1M, its first steps are measured (batches are shuffled and all padded to the same
+length).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from recbole.utils import init_seed
 from system import K, Sequences, Task, Turns
 
 NAME = "log"
-STEPS = 4  # measured, where an epoch has more
+WHOLE = 100  # steps of an epoch that is trained whole
+STEPS = 4  # measured, where an epoch has more than that
 
 
 class Sasrec:
@@ -72,7 +74,7 @@ class Sasrec:
         self._model = SASRec(self._config, self._loaders["train"].dataset)
         trainer = Trainer(self._config, self._model)
         loader = self._loaders["train"]
-        first = FirstSteps(loader, min(STEPS, len(loader)))
+        first = FirstSteps(loader, len(loader) if len(loader) <= WHOLE else STEPS)
         for epoch in count():
             turns.wait(self._model)
             trainer._train_epoch(first, epoch)
