@@ -98,7 +98,7 @@ def some_users(run: Run, n_users: int) -> list[tuple[Tensor, Tensor]]:
 def constrained(model: SemanticIdModel, items: Tensor, lengths: Tensor, beams: int) -> Tensor:
     """int64 (B, W, m): the codes of the items found."""
     search = BeamSearch(model.items.trie, beams=beams)
-    listed, _ = search.run(len(items), Decoder(model, items, lengths).log_probs)
+    listed, _ = search.run(len(items), Decoder(model, items, lengths).logits)
     return model.items.codes[listed - 1]
 
 
@@ -108,7 +108,7 @@ def free(model: SemanticIdModel, items: Tensor, lengths: Tensor, beams: int) -> 
     none = torch.zeros(len(items), 1, dtype=torch.long)
     state, tuples = Beams(none, none.float(), none, none), none.unsqueeze(2)[:, :, :0]
     for level, size in enumerate(model.items.sizes):
-        scores = (state.scores.unsqueeze(2) + decoder.log_probs(level, state)).flatten(1)
+        scores = (state.scores.unsqueeze(2) + decoder.logits(level, state).log_softmax(2)).flatten(1)
         best = scores.topk(min(beams, scores.shape[1]))
         parents, codes = best.indices // size, best.indices % size
         state = Beams(none, best.values, parents, codes)

@@ -39,7 +39,6 @@ from seqrec.models.semantic import CodeTable, SemanticIdModel, SemanticIds, Sema
 from seqrec.models.semantic.model import tokens
 from seqrec.models.slate import SlateModel
 from seqrec.models.slate_settings import SlateSettings
-from seqrec.models.smoothed_gpt2 import SmoothedGpt2Config
 from seqrec.models.sources import BackboneSettings, PretrainedBackboneSettings, load_backbone
 from seqrec.models.text_histories import HistoryText, HistoryWriter, TextHistorySettings, check_words
 from seqrec.models.text_outcome import TextOutcomeModel
@@ -334,11 +333,11 @@ def _check_search(settings: ModelSettings) -> None:
             where=next(iter(settings.events.columns.values())),
             do="leave `model.events` out",
         )
-    if isinstance(backbone, NetworkSettings) or backbone.kind == SmoothedGpt2Config.model_type:
+    if isinstance(backbone, NetworkSettings):
         raise UnsupportedError(
             "a search goes on from keys and values that were kept, and seqrec's own backbones keep none",
             where=f"model.backbone.kind: {backbone.kind}",
-            do="set it to `gpt2` or `llama`",
+            do="set it to `gpt2`, `smoothed_gpt2` or `llama`",
         )
     if settings.virtual_tokens:
         raise UnsupportedError(

@@ -45,7 +45,7 @@ class SemanticIdSettings(Settings):
     kind: Literal["semantic_id"]
     beams: int = Field(default=50, ge=1, description="Beams of the search, and so items of the longest list.")
     label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of each code's target that is spread over all codes of its level."
+        default=0.0, ge=0, lt=1, description="Share of each code's target that is spread over all that may stand there."
     )
 
 

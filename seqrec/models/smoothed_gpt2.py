@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, GPT2Config, GPT2Model
+from transformers import AutoConfig, AutoModel, Cache, DynamicLayer, GPT2Config, GPT2Model
 from transformers import initialization as init
+from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
 
 from seqrec.errors import RecipeError
 
-_SLOWEST, _FASTEST = 0.1, 2.0  # decays a position that groups start with, evenly between in logarithms
+_SLOWEST, _FASTEST = 0.1, 2.0  # decays an event that groups start with, evenly between in logarithms
 _FIRST_BETA = 0.5
 
 
@@ -22,12 +23,14 @@ class SmoothedGpt2Config(GPT2Config):  # type: ignore[misc]
     Args:
         smoothing_share: of a block's mixing that averages make, 0..1; attention makes the rest.
         smoothing_groups: groups of channels with a decay each; divides the width.
+        smoothing_positions: that an event takes, as the codes of a semantic id do. The first decays are of events.
     """
 
     model_type = "smoothed_gpt2"
 
     smoothing_share: float = 0.3
     smoothing_groups: int = 8
+    smoothing_positions: int = 1
 
 
 class CausalAverages(nn.Module):
@@ -41,24 +44,52 @@ class CausalAverages(nn.Module):
     Args:
         width: channels C.
         groups: G, divides C.
+        positions: that an event takes.
 
     Source: the frequency layer of BSARec, Shin et al. 2024, arXiv:2312.10325, whose low-pass filter is a Fourier
     transform over the whole sequence; this one sees no later position.
     """
 
-    def __init__(self, width: int, groups: int):
+    def __init__(self, width: int, groups: int, positions: int = 1):
         super().__init__()
-        self.log_decay = nn.Parameter(_first_decays(groups))
-        self.beta = nn.Parameter(torch.full((width,), _FIRST_BETA))
+        self._positions = positions
+        self.log_decay = nn.Parameter(torch.empty(groups))
+        self.beta = nn.Parameter(torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Decays and factors that training starts from."""
+        groups = torch.linspace(math.log(_SLOWEST), math.log(_FASTEST), len(self.log_decay))
+        init.copy_(self.log_decay, groups - math.log(self._positions))
+        init.constant_(self.beta, _FIRST_BETA)
 
     def forward(self, x: Tensor) -> Tensor:
         """Smoothed vectors: float (B, L, C) from float (B, L, C)."""
         position = torch.arange(x.shape[1], device=x.device)
-        distance = position.unsqueeze(1) - position  # (L, L), of a row to a column
-        logits = -self.log_decay.exp().view(-1, 1, 1) * distance
-        weights = logits.masked_fill(distance < 0, -math.inf).softmax(-1).to(x.dtype)  # (G, L, L)
-        groups = x.view(*x.shape[:-1], len(weights), -1)
-        mean = torch.einsum("gts,bsgc->btgc", weights, groups).flatten(-2)
+        weights = self._weights(position.unsqueeze(1) - position).to(x.dtype)  # (G, L, L)
+        groups = x.view(*x.shape[:2], len(weights), -1)
+        return self._passed(x, torch.einsum("gts,bsgc->btgc", weights, groups).flatten(2))
+
+    def step(self, x: Tensor, seen: Tensor, distance: Tensor) -> Tensor:
+        """Smoothed vectors of further positions.
+
+        Args:
+            x: float (B, W, C).
+            seen: float (B, S, C), what they may look at, themselves among it.
+            distance: int64 (B, W, S), from each back to what it looks at; below 0 where it may not.
+        Returns:
+            float (B, W, C).
+        """
+        weights = self._weights(distance).to(x.dtype)  # (B, G, W, S)
+        groups = seen.view(*seen.shape[:2], weights.shape[1], -1)
+        return self._passed(x, torch.einsum("bgts,bsgc->btgc", weights, groups).flatten(2))
+
+    def _weights(self, distance: Tensor) -> Tensor:
+        """float (…, G, L, S) from int64 (…, L, S)."""
+        logits = -self.log_decay.exp().view(-1, 1, 1) * distance.unsqueeze(-3)
+        return logits.masked_fill(distance.unsqueeze(-3) < 0, -math.inf).softmax(-1)
+
+    def _passed(self, x: Tensor, mean: Tensor) -> Tensor:
         return mean + self.beta.square() * (x - mean)
 
 
@@ -70,17 +101,35 @@ class SmoothedAttention(nn.Module):
         config: for the sizes and dropout.
     """
 
-    def __init__(self, attention: nn.Module, config: SmoothedGpt2Config):
+    def __init__(self, attention: GPT2Attention, config: SmoothedGpt2Config):
         super().__init__()
         self.attention = attention
-        self.averages = CausalAverages(config.hidden_size, config.smoothing_groups)
+        self.averages = CausalAverages(config.hidden_size, config.smoothing_groups, config.smoothing_positions)
         self.dropout = nn.Dropout(config.resid_pdrop)
         self.share = config.smoothing_share
+        self._cached_at: int = config.num_hidden_layers + attention.layer_idx
 
     def forward(self, hidden: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         """As `GPT2Attention.forward`."""
         attended, weights = self.attention(hidden, **options)
-        return (1 - self.share) * attended + self.share * self.dropout(self.averages(hidden)), weights
+        smooth = self.averages(hidden) if options.get("cache") is None else self._go_on(hidden, **options)
+        return (1 - self.share) * attended + self.share * self.dropout(smooth), weights
+
+    def _go_on(
+        self, hidden: Tensor, *, cache: Cache, position_ids: Tensor, attention_mask: Tensor | None, **_: Any
+    ) -> Tensor:
+        """Averages over what was read before, too, which a layer of the cache behind those of attention keeps."""
+        cache.layers += [DynamicLayer() for _ in range(self._cached_at + 1 - len(cache.layers))]
+        own = position_ids.expand(len(hidden), -1)
+        positions, seen = cache.layers[self._cached_at].update(own[:, None, :, None], hidden.unsqueeze(1))
+        if seen.shape[2] == hidden.shape[1]:
+            smooth = self.averages(hidden)
+        else:
+            distance = own.unsqueeze(2) - positions.view(len(hidden), 1, -1)
+            assert attention_mask is not None  # see `Backbone.step`
+            unseen = attention_mask[:, 0, :, -distance.shape[2] :] < 0
+            smooth = self.averages.step(hidden, seen.squeeze(1), distance.masked_fill(unseen, -1))
+        return cast(Tensor, smooth)
 
 
 class SmoothedGpt2Model(GPT2Model):  # type: ignore[misc]
@@ -111,12 +160,7 @@ class SmoothedGpt2Model(GPT2Model):  # type: ignore[misc]
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, CausalAverages):
-            init.copy_(module.log_decay, _first_decays(len(module.log_decay)))
-            init.constant_(module.beta, _FIRST_BETA)
-
-
-def _first_decays(groups: int) -> Tensor:
-    return torch.linspace(math.log(_SLOWEST), math.log(_FASTEST), groups)
+            module.reset_parameters()
 
 
 AutoConfig.register(SmoothedGpt2Config.model_type, SmoothedGpt2Config)

@@ -111,6 +111,10 @@ def lists(model: SemanticIdModel, history: list[int], hidden: list[int]) -> list
             {"adapter": {"kind": "bottleneck", "size": 4}},
             "plain LoRA for vLLM.*this adapter cannot be merged: a bottleneck is no linear map",
         ),
+        (
+            {"kind": "smoothed_gpt2"},
+            "transformers has no causal language model of `smoothed_gpt2`",
+        ),
         ({"width": 8}, "codes have vectors of width 8 and the backbone reads 16: .* tied weights"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, DynamicCache
 
 from seqrec.errors import RecipeError
 from seqrec.models import Backbone, ConfiguredBackboneSettings, load_backbone
@@ -57,6 +57,29 @@ def test_dropout_belongs_to_the_row() -> None:
     whole = backbone(x, lengths)
     backbone.dropout_keys.rows = torch.tensor([6])
     torch.testing.assert_close(backbone(x[2:], lengths[2:])[0], whole[2])
+
+
+def test_first_decays_are_of_events_that_take_several_positions() -> None:
+    one, three = (make(smoothing_positions=positions).h[0].attn.averages.log_decay.exp() for positions in (1, 3))
+    torch.testing.assert_close(one, 3 * three)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_further_positions_are_smoothed_with_what_the_cache_keeps(attention: str) -> None:
+    model = make(smoothing_share=0.6)
+    model.set_attn_implementation(attention)
+    backbone = Backbone(model).eval()
+    x, cache = torch.randn(1, 7, 16), DynamicCache(config=model.config)
+    backbone(x[:, :4], torch.tensor([3]), cache=cache)  # a position of padding, which none sees
+    own = torch.tensor([[True, False], [False, True]])
+    history = torch.tensor([True, True, True, False]).expand(2, -1)
+    # two ways to go on: positions 4 and 5 stand for the same place
+    one = backbone.step(x[:, 4:6], torch.tensor([[3, 3]]), torch.cat([history, own], 1).unsqueeze(0), cache)
+    last = torch.tensor([[True, True, True, False, False, True, True]])
+    two = backbone.step(x[:, 6:], torch.tensor([[4]]), last.unsqueeze(0), cache)
+    for places, found in (([0, 1, 2, 4], one[:, 0]), ([0, 1, 2, 5], one[:, 1]), ([0, 1, 2, 5, 6], two[:, 0])):
+        whole = backbone(x[:, places], torch.tensor([len(places)]))[:, -1]
+        torch.testing.assert_close(found, whole)
 
 
 def test_groups_must_divide_the_width() -> None:

@@ -13,7 +13,13 @@ from pathlib import Path
 from peft import PeftModel
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from seqrec.errors import BundleError
 from seqrec.export.forms import answer_generator, item_generator
@@ -55,6 +61,12 @@ def check_generator(model: RankingModel, *, merge: bool, where: str) -> None:
             if reason is None
             else f"serve the bundle itself with seqrec; this adapter cannot be merged: {reason}",
         )
+    if type(model.backbone.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise BundleError(
+            f"transformers has no causal language model of `{model.backbone.config.model_type}`",
+            where=where,
+            do="export without forms, or train with `model.backbone.kind=gpt2`",
+        )
     if is_quantized(network):
         raise BundleError("a quantized base model is not written whole", where=where, do="export without forms")
     if model.items.width != model.backbone.width:
@@ -86,11 +98,9 @@ def write_generator(
         language_model(model).save_pretrained(str(place))
     words = _words(model.items.sizes)
     _tokenizer(words).save_pretrained(str(place))
-    firsts = model.items.first_rows
-    codes = model.items.codes + firsts
+    codes = model.items.codes + model.items.first_rows
     about = {
         "max_history": max_length,
-        "levels": [[first, first + size] for first, size in zip(firsts.tolist(), model.items.sizes, strict=True)],
         "ids": {item: "".join(words[c] for c in row) for item, row in zip(item_ids, codes.tolist(), strict=True)},
     }
     (place / IDS_FILE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")

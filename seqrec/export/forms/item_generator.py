@@ -34,7 +34,7 @@ class ItemGenerator:
         about = json.loads((Path(folder) / "ids.json").read_text(encoding="utf-8"))
         self.item_ids = list(about["ids"])
         self.max_history: int = about["max_history"]
-        self._levels, self._texts = about["levels"], about["ids"]
+        self._texts = about["ids"]
         ids = self.tokenizer(list(self._texts.values())).input_ids
         self._prefixes = ItemPrefixes(ids)
         self._named = {tuple(tokens): item_id for tokens, item_id in zip(ids, self.item_ids, strict=True)}
@@ -55,7 +55,7 @@ class ItemGenerator:
         prompt, beams = inputs.input_ids.shape[1], self.model.generation_config.num_beams
         places = {item: place for place, item in enumerate(self.item_ids)} if hidden else {}
         left_out = None if hidden is None else [{places[item] for item in row} for row in hidden]
-        only = ItemsOnly(self._prefixes, self._levels, prompt, beams=beams, hidden=left_out)
+        only = ItemsOnly(self._prefixes, prompt, beams=beams, hidden=left_out)
         found = self.model.generate(**inputs, logits_processor=[only], return_dict_in_generate=True, output_scores=True)
         ends = zip(found.sequences[:, prompt:].tolist(), found.sequences_scores.tolist(), strict=True)
         pairs = [(self._named.get(tuple(tokens)), score) for tokens, score in ends]
@@ -81,28 +81,23 @@ class ItemPrefixes:
             following[prefix[:-1]] += prefix[-1:]
         self._below, self._following = dict(below), dict(following)
 
-    def following(self, prefix: tuple[int, ...], hidden: set[int] | None = None) -> list[int]:
-        """The tokens that may follow, none if no item has the prefix.
+    def following(self, prefix: tuple[int, ...]) -> list[int]:
+        """The tokens that go on from a prefix to an item, none if no item has it."""
+        return self._following.get(prefix, [])
 
-        Args:
-            prefix: tokens.
-            hidden: places of items that must not be found.
-        """
-        tokens = self._following.get(prefix, [])
-        if not hidden:
-            return tokens
-        return [token for token in tokens if not hidden.issuperset(self._below[*prefix, token])]
+    def emptied(self, prefix: tuple[int, ...], hidden: set[int]) -> list[int]:
+        """Those of `following` below which all items are hidden, whose places are given."""
+        return [token for token in self.following(prefix) if hidden.issuperset(self._below[*prefix, token])]
 
 
 class ItemsOnly(LogitsProcessor):  # type: ignore[misc]
     """Lets a beam go on only as the id of an item does.
 
-    The model was trained to choose among the codes of one level, where `generate` makes probabilities of all codes. So
-    they are made anew, of a level's own, before what no item has is left out.
+    The model was trained to choose among the codes that go on to an item, where `generate` makes probabilities of all
+    codes. So they are made anew, before what is hidden is left out.
 
     Args:
         prefixes: of the ids.
-        levels: of each level, its first token and the one behind its last.
         prompt: positions of the input, padding included.
         beams: of a row of the input.
         hidden: for each row of the input, places of items that must not be found; None for none.
@@ -111,21 +106,19 @@ class ItemsOnly(LogitsProcessor):  # type: ignore[misc]
     def __init__(
         self,
         prefixes: ItemPrefixes,
-        levels: Sequence[Sequence[int]],
         prompt: int,
         *,
         beams: int,
         hidden: Sequence[set[int]] | None = None,
     ):
-        self._prefixes, self._levels, self._prompt, self._beams, self._hidden = prefixes, levels, prompt, beams, hidden
+        self._prefixes, self._prompt, self._beams, self._hidden = prefixes, prompt, beams, hidden
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Log-probabilities float (B * beams, V) of what follows int64 (B * beams, length)."""
-        first, stop = self._levels[input_ids.shape[1] - self._prompt]
-        own = scores[:, first:stop].log_softmax(-1)
         allowed = torch.full_like(scores, -torch.inf)
         for row, prefix in enumerate(map(tuple, input_ids[:, self._prompt :].tolist())):
-            hidden = None if self._hidden is None else self._hidden[row // self._beams]
-            tokens = self._prefixes.following(prefix, hidden)
-            allowed[row, tokens] = own[row, [token - first for token in tokens]]
+            tokens = self._prefixes.following(prefix)
+            allowed[row, tokens] = scores[row, tokens].log_softmax(-1)
+            if self._hidden is not None:
+                allowed[row, self._prefixes.emptied(prefix, self._hidden[row // self._beams])] = -torch.inf
         return allowed

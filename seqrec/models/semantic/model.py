@@ -34,7 +34,7 @@ class SemanticIdModel(RankingModel):
         items: code vectors, also the output tables.
         backbone: causal, over ``tokens(max_length, m)`` positions.
         settings: of the head.
-        loss: says that no negatives are drawn; the cross-entropy is over the codes of each level.
+        loss: says that no negatives are drawn; the cross-entropy is over the codes that go on to an item.
 
     Source: TIGER, Rajput et al. 2023, arXiv:2305.05065, with one causal decoder in place of encoder and decoder.
     """
@@ -64,18 +64,23 @@ class SemanticIdModel(RankingModel):
         hidden = hidden[:, self.items.levels - 1 :].unflatten(1, (-1, self.items.levels)).flatten(0, 1)
         places = batch.found_places()
         hidden, wanted = hidden.index_select(0, places), targets.flatten().index_select(0, places)
-        codes = self.items.codes[(wanted - 1).clamp(min=0)].where(wanted.unsqueeze(1) != PAD, _IGNORED)
         losses = [
-            F.cross_entropy(
-                (hidden[:, level] @ self.items.level(level).T).float(),
-                codes[:, level],
-                ignore_index=_IGNORED,
-                label_smoothing=self._label_smoothing,
-                reduction="sum",
-            )
+            self._code_losses(hidden[:, level] @ self.items.level(level).T, wanted.clamp(min=1), level)
             for level in range(self.items.levels)
         ]
-        return torch.stack(losses).sum()
+        return torch.stack(losses).sum(0).masked_fill(wanted == PAD, 0).sum()
+
+    def _code_losses(self, logits: Tensor, items: Tensor, level: int) -> Tensor:
+        """float32 (T,), of the codes of a level of T items, among those that could stand there instead."""
+        trie = self.items.trie
+        children, log_probs = trie.log_probs(logits, trie.nodes(items, level), level)
+        own = trie.nodes(items, level + 1).unsqueeze(1) - children[:, :1]
+        found = log_probs.gather(1, own).squeeze(1)
+        if not self._label_smoothing:
+            return -found
+        there = log_probs > -torch.inf
+        mean = log_probs.masked_fill(~there, 0).sum(1) / there.sum(1)
+        return -torch.lerp(found, mean, self._label_smoothing)
 
     @torch.no_grad()
     def rank(self, request: ListRequest) -> Ranked:
@@ -105,7 +110,7 @@ class SemanticIdModel(RankingModel):
         assert self.list_limit is not None
         decoder = Decoder(self, items, lengths)
         found, scores = BeamSearch(self.items.trie, beams=self.list_limit, hidden=hidden).run(
-            len(items), decoder.log_probs
+            len(items), decoder.logits
         )
         if scores.isnan().any():
             raise MetricError.of_nan(
@@ -121,9 +126,6 @@ class SemanticIdModel(RankingModel):
         return max_length
 
 
-_IGNORED = -100
-
-
 _Length = TypeVar("_Length", int, Tensor)
 
 
@@ -133,7 +135,7 @@ def tokens(length: _Length, levels: int) -> _Length:
 
 
 class Decoder:
-    """Log-probabilities of codes, level by level.
+    """Logits of codes, level by level.
 
     A history is read once and all beams of a user look at it: they lie behind it in one row, each position seeing the
     history and the beam's own codes. So keys and values are neither copied for a beam nor put into another order.
@@ -145,8 +147,8 @@ class Decoder:
         self._lengths = lengths * model.items.levels
         self._cache = DynamicCache(config=model.backbone.config)
 
-    def log_probs(self, level: int, beams: Beams) -> Tensor:
-        """float32 (B, W, C) after the beams of the level before."""
+    def logits(self, level: int, beams: Beams) -> Tensor:
+        """float (B, W, C) after the beams of the level before."""
         model = self._model
         if level == 0:
             vectors = model.items(self._items)
@@ -165,9 +167,7 @@ class Decoder:
             positions = (self._lengths + level - 1).unsqueeze(1).expand(-1, n_beams)
             vectors = model.project_in(model.items.vectors(beams.codes, level - 1))
             hidden = model.backbone.step(vectors, positions, mask, self._cache)
-        logits = products(model.project_out(hidden), model.items.level(level).T)
-        log_probs: Tensor = logits.float().log_softmax(-1)
-        return log_probs
+        return products(model.project_out(hidden), model.items.level(level).T)
 
 
 def _hidden(seen: ItemLists, users: slice, targets: Tensor | None, stop: int) -> ItemLists:

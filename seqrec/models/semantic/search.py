@@ -49,12 +49,12 @@ class BeamSearch:
             leaves = trie.item_leaf[hidden.items - 1]
             self._hidden = torch.unique(hidden.rows() * (len(trie.leaf_item) + 1) + leaves)
 
-    def run(self, n_users: int, log_probs: Callable[[int, Beams], Tensor]) -> tuple[Tensor, Tensor]:
+    def run(self, n_users: int, logits: Callable[[int, Beams], Tensor]) -> tuple[Tensor, Tensor]:
         """Finds the best items of B users.
 
         Args:
             n_users: B.
-            log_probs: of level and beams: float (B, W, C), log-probabilities of the level's codes after each prefix.
+            logits: of level and beams: float (B, W, C), of the level's codes after each prefix.
         Returns:
             Items int64 (B, W), 0 for none, and their scores float32 (B, W), best first.
         """
@@ -62,23 +62,21 @@ class BeamSearch:
         none = torch.zeros(n_users, 1, dtype=torch.long, device=device)
         beams = Beams(none, none.float(), none, none)
         for level in range(self._trie.depth):
-            beams = self._extend(beams, log_probs(level, beams).float(), level)
+            beams = self._extend(beams, logits(level, beams), level)
         return self._trie.leaf_item[beams.nodes].where(beams.scores > -torch.inf, 0), beams.scores
 
-    def _extend(self, beams: Beams, log_probs: Tensor, level: int) -> Beams:
-        children, there = self._trie.extensions(beams.nodes, level)  # (B, W, children)
-        codes = self._trie.codes(children, level + 1)
-        scores = beams.scores.unsqueeze(2) + log_probs.gather(2, codes)
+    def _extend(self, beams: Beams, logits: Tensor, level: int) -> Beams:
+        children, log_probs = self._trie.log_probs(logits, beams.nodes, level)  # (B, W, children)
+        scores = beams.scores.unsqueeze(2) + log_probs
         if self._hidden is not None:
-            there = there & self._has_visible(children, level + 1)
-        scores = scores.masked_fill(~there, -torch.inf).flatten(1)
-        best = scores.topk(min(self._beams, scores.shape[1]))
-        chosen = best.indices
+            scores = scores.masked_fill(~self._has_visible(children, level + 1), -torch.inf)
+        best = scores.flatten(1).topk(min(self._beams, scores[0].numel()))
+        nodes = children.flatten(1).gather(1, best.indices)
         return Beams(
-            nodes=children.flatten(1).gather(1, chosen),
+            nodes=nodes,
             scores=best.values,
-            parents=chosen // children.shape[2],
-            codes=codes.flatten(1).gather(1, chosen),
+            parents=best.indices // children.shape[2],
+            codes=self._trie.codes(nodes, level + 1),
         )
 
     def _has_visible(self, nodes: Tensor, depth: int) -> Tensor:

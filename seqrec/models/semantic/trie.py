@@ -68,9 +68,31 @@ class CodeTrie(nn.Module):
         found = first + place
         return found.minimum(stop - 1), found < stop
 
+    def nodes(self, items: Tensor, depth: int) -> Tensor:
+        """The nodes of a depth 0..m, int64 (…), above items int64 (…), 1..N."""
+        first_leaves = self.get_buffer(f"_leaves_{depth}")
+        return torch.searchsorted(first_leaves, self.item_leaf[items - 1], right=True) - 1
+
     def codes(self, nodes: Tensor, depth: int) -> Tensor:
         """The last codes, int64 (…), of nodes of a depth 1..m."""
         return self.get_buffer(f"_codes_{depth}")[nodes]
+
+    def log_probs(self, logits: Tensor, nodes: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+        """Log-probabilities among the codes that go on to an item, whatever the others' logits are.
+
+        So the probabilities of all items sum to one.
+
+        Args:
+            logits: float (…, C), of what follows the nodes.
+            nodes: int64 (…), of ``depth``.
+            depth: 0..m - 1.
+        Returns:
+            The nodes' children int64 (…, children), as `extensions` has them, and their log-probabilities float32
+            (…, children), ``-inf`` for padding.
+        """
+        children, there = self.extensions(nodes, depth)
+        own = logits.gather(-1, self.codes(children, depth + 1)).float()
+        return children, own.masked_fill(~there, -torch.inf).log_softmax(-1)
 
     def leaves(self, nodes: Tensor, depth: int) -> tuple[Tensor, Tensor]:
         """First leaf below each node of a depth, and the one behind the last, int64 (…)."""

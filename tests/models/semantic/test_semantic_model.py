@@ -30,11 +30,14 @@ def ids(folder: Path, codes: Tensor = CODES) -> str:
     return str(folder)
 
 
-def build(folder: Path, *, kind: str = "gpt2", width: int = 16, adapter: Any = None, **head: Any) -> SemanticIdModel:
+def build(
+    folder: Path, *, kind: str = "gpt2", width: int = 16, adapter: Any = None, attention: str = "sdpa", **head: Any
+) -> SemanticIdModel:
+    sizes = {"layers": 2, "heads": 2, "width": 16, "dropout": 0.0}
     settings = ModelSettings.model_validate(
         {
             "items": {"kind": "semantic_ids", "codes": ids(folder), "width": width, "init_std": 1.0},
-            "backbone": {"kind": kind, "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+            "backbone": {"kind": kind, "attn_implementation": attention} | sizes,
             "adapter": adapter,
             "head": {"kind": "semantic_id", "beams": 50} | head,
         }
@@ -46,8 +49,11 @@ def build(folder: Path, *, kind: str = "gpt2", width: int = 16, adapter: Any = N
 
 
 @torch.no_grad()
-def log_probability(model: SemanticIdModel, history: list[int], item: int) -> float:
-    """Of an item's id, by reading history and id once from the left for each code."""
+def log_probability(model: SemanticIdModel, history: list[int], item: int, smoothing: float = 0.0) -> float:
+    """Of an item's id, by reading history and id once from the left for each code.
+
+    A share of it may be the mean over all codes that go on to an item instead.
+    """
     total = 0.0
     for level in range(3):
         row = torch.cat([CODES[torch.tensor(history) - 1].flatten(), CODES[item - 1, :level]])
@@ -55,7 +61,11 @@ def log_probability(model: SemanticIdModel, history: list[int], item: int) -> fl
         vectors = torch.stack([model.items.vectors(c, int(at)) for c, at in zip(row, levels, strict=True)])
         hidden = model.backbone(model.project_in(vectors).unsqueeze(0), torch.tensor([len(row)]))[0, -1]
         logits = model.project_out(hidden) @ model.items.level(level).T
-        total += float(logits.log_softmax(-1)[CODES[item - 1, level]])
+        alike = CODES[(CODES[:, :level] == CODES[item - 1, :level]).all(1)]
+        others = [code for code in range(len(logits)) if code not in alike[:, level]]
+        logits[others] = -torch.inf
+        smooth = logits.log_softmax(-1).masked_fill(logits == -torch.inf, 0).sum() / (len(logits) - len(others))
+        total += (1 - smoothing) * float(logits.log_softmax(-1)[CODES[item - 1, level]]) + smoothing * float(smooth)
     return total
 
 
@@ -65,12 +75,19 @@ def expected(model: SemanticIdModel, row: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("kind", "width", "adapter"), [("gpt2", 16, None), ("llama", 8, None), ("gpt2", 16, {"kind": "lora", "rank": 2})]
+    ("kind", "width", "adapter"),
+    [
+        ("gpt2", 16, None),
+        ("llama", 8, None),
+        ("gpt2", 16, {"kind": "lora", "rank": 2}),
+        ("smoothed_gpt2", 16, {"kind": "lora", "rank": 2}),
+    ],
 )
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_more_beams_than_items_find_every_item_once_with_its_probability(
-    tmp_path: Path, kind: str, width: int, adapter: Any
+    tmp_path: Path, kind: str, width: int, adapter: Any, attention: str
 ) -> None:
-    model = build(tmp_path, kind=kind, width=width, adapter=adapter)
+    model = build(tmp_path, kind=kind, width=width, adapter=adapter, attention=attention)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)  # where it starts, an adapter changes nothing
@@ -80,6 +97,7 @@ def test_more_beams_than_items_find_every_item_once_with_its_probability(
         scores = expected(model, row)
         assert ranked.top_items[row, :N_ITEMS].tolist() == (scores.argsort(descending=True) + 1).tolist()
         torch.testing.assert_close(ranked.top_scores[row, :N_ITEMS], scores.sort(descending=True).values)
+        assert float(scores.exp().sum()) == pytest.approx(1, abs=1e-5)  # no probability goes to what no item has
     assert (ranked.top_items[:, N_ITEMS:] == 0).all()
     assert (ranked.top_scores[:, N_ITEMS:] == -torch.inf).all()
 
@@ -130,12 +148,13 @@ def test_parts_and_rows_that_fill_up_change_nothing(tmp_path: Path, monkeypatch:
         assert torch.equal(one.target_rank, whole.target_rank[:n])  # type: ignore[arg-type,index]
 
 
-def test_the_loss_is_that_of_each_target_after_what_lies_before_it(tmp_path: Path) -> None:
-    model = build(tmp_path)
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_that_of_each_target_after_what_lies_before_it(tmp_path: Path, smoothing: float) -> None:
+    model = build(tmp_path, label_smoothing=smoothing)
     inputs, lengths = torch.tensor([[4, 2, 9], [5, 8, 0]]), torch.tensor([3, 2])
     targets = torch.tensor([[2, 9, 6], [0, 3, 0]])  # a position without a target in between
     wanted = [([4], 2), ([4, 2], 9), ([4, 2, 9], 6), ([5, 8], 3)]
-    total = -sum(log_probability(model, history, item) for history, item in wanted)
+    total = -sum(log_probability(model, history, item, smoothing) for history, item in wanted)
     loss = model.training_loss(MicroBatch(inputs, lengths, targets))
     assert float(loss.detach()) == pytest.approx(total, rel=1e-5)
     places = torch.tensor([0, 1, 2, 4, 5])  # one more than there are targets
