@@ -84,8 +84,7 @@ def benchmark_peft(
     experiments, left_out = make_experiments(recipe, methods, budgets)
     for name in ("rows", "locks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "locks" / "store.lock"):
-        ensure_store(recipe)
+    ensure_store(recipe)
     progress = Progress(folder / "rows", experiments, rates, seeds, say)
     chosen: dict[str, list[Recipe]] = {}
     waiting = experiments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -11,10 +12,10 @@ from seqrec.features import TextEncoder, item_texts
 from seqrec.models import SemanticItemsSettings, SequenceModel
 from seqrec.recipe.build import build_data
 from seqrec.recipe.ids import CATALOGUE, TRAINED_ON, trained_on
-from seqrec.recipe.processes import is_first_process
+from seqrec.recipe.making import make_once
 from seqrec.recipe.run import Run
 from seqrec.recipe.schema import Recipe
-from seqrec.recipe.stores import ensure_store, wait_until
+from seqrec.recipe.stores import ensure_store
 from seqrec.stream import SequenceDataModule
 from seqrec.tokenize import (
     REPORT_FILE,
@@ -77,13 +78,9 @@ def ensure_ids(recipe: Recipe) -> None:
     """Makes the semantic ids that a recipe's model needs, where they are missing and it says how."""
     if not isinstance(recipe.model.items, SemanticItemsSettings) or recipe.tokenizer is None:
         return
-    file = _folder(recipe) / REPORT_FILE
-    if file.is_file():
-        return
-    if is_first_process():
-        tokenize(recipe)
-    else:
-        wait_until(file.is_file, str(file), do="make the ids before, with `seqrec tokenize RECIPE`")
+    folder = _folder(recipe)
+    there = (folder / REPORT_FILE).is_file
+    make_once(partial(tokenize, recipe), there, str(folder), do="make the ids before, with `seqrec tokenize RECIPE`")
 
 
 def _folder(recipe: Recipe) -> Path:

@@ -71,8 +71,7 @@ def sweep(
     search = _Search(Path(out), Path(file), tuple(overrides), parse_space(over))
     search.check()
     search.claim()
-    with FileLock(search.folder / "locks" / "store.lock"):
-        ensure_store(search.recipe)
+    ensure_store(search.recipe)
     made = Trials(search.folder, search.space, seed=search.recipe.seed, first=own_values(search.recipe, search.space))
     while True:
         with made.take(trials) as trial:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seqrec.errors import StoreError
+from seqrec.logs import prepare
 from seqrec.recipe import Recipe, ensure_store, parse_recipe
 
 
@@ -22,6 +26,25 @@ def prepared(recipe_values: dict[str, Any], tmp_path: Path) -> Path:
     )
     ensure_store(recipe_of(recipe_values, tmp_path, time_unit="s"))
     return tmp_path
+
+
+def test_of_programs_that_find_it_missing_one_makes_it(
+    recipe_values: dict[str, Any], prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(prepared / "store")
+    made: list[float] = []
+
+    def slowly(*arguments: Any) -> Any:
+        made.append(time.monotonic())
+        time.sleep(0.3)
+        return prepare(*arguments)
+
+    monkeypatch.setattr("seqrec.recipe.stores.prepare", slowly)
+    recipe = recipe_of(recipe_values, prepared, time_unit="s")
+    with ThreadPoolExecutor(4) as pool:  # locks are held against threads as against processes
+        stores = list(pool.map(ensure_store, [recipe] * 4))
+    assert len(made) == 1
+    assert {store.manifest.fingerprint for store in stores} == {ensure_store(recipe).manifest.fingerprint}
 
 
 def test_a_store_of_other_settings_is_refused(recipe_values: dict[str, Any], prepared: Path) -> None:
