@@ -19,8 +19,8 @@ One seed each, on the validation targets: small differences between best values 
 own, as above; the learning rate of seqrec falls over the epochs of its recipe, the peers' are constant. A curve ends
 with the recipe, when it has not risen for some epochs (15 where not said otherwise), or with the time that it was
 given, and might have risen further. Where the peer's best is higher, it went on to what this recipe of seqrec does not
-reach; [others](quality.md) do. A peer that is not listed has not been measured yet; RecBole's epochs of MovieLens take
-hours.
+reach; [others](quality.md) do. Slow peers had eight to ten minutes, which is two to eight epochs, so that the targets
+beside them are low. RecBole is missing on MovieLens, where an epoch takes two hours.
 """
 
 
