@@ -10,7 +10,8 @@ FILES = "decoding.json"
 TITLE = "Decoding semantic ids"
 ABOUT = """Beam search by a trained model for test users of Amazon Beauty, reading histories included: over the ids that
 items have, and over all tuples of codes; in turn, medians. *invalid*: share of ids that no item has, of all and of
-those that stand first.
+those that stand first. In training, too, probabilities are among the codes that go on to an item, so that a model has
+no reason to avoid others, and its search needs the trie.
 """
 
 

@@ -9,7 +9,8 @@ from sections.common import table
 FILES = "search-*.json"
 TITLE = "Search: {rest}"
 ABOUT = """Best validation NDCG@10 of one seed for each setting tried, side by side; the test targets were not looked
-at. Seeds differ by some 0.0005. Changes that seqrec has no setting for were prototypes.
+at. Seeds differ by some 0.0005. Changes are to the recipe as it was before what helped was taken over; those that
+seqrec has no setting for were prototypes.
 """
 
 
