@@ -11,7 +11,8 @@ TITLE = "Slates"
 ABOUT = """One backbone, loss and budget, with the head `next_item` and with the head `slate` and each decoder. HR and
 NDCG are of the single test target; recall and NDCG of whole lists of ten against the two events that each user gave up,
 with 95 % intervals over users. Distance is the mean over pairs of a list of 1 - cosine of the items' attributes;
-coverage the share of the catalogue in anybody's list. A decoder that is not listed has not been measured yet.
+coverage the share of the catalogue in anybody's list. Milliseconds are of a busy machine, and those of decodings of a
+busier one.
 """
 
 
