@@ -64,18 +64,23 @@ class SemanticIdModel(RankingModel):
         hidden = hidden[:, self.items.levels - 1 :].unflatten(1, (-1, self.items.levels)).flatten(0, 1)
         places = batch.found_places()
         hidden, wanted = hidden.index_select(0, places), targets.flatten().index_select(0, places)
+        path = [self.items.trie.nodes(wanted.clamp(min=1), depth) for depth in range(self.items.levels + 1)]
         losses = [
-            self._code_losses(hidden[:, level] @ self.items.level(level).T, wanted.clamp(min=1), level)
+            self._code_losses(hidden[:, level] @ self.items.level(level).T, path, level)
             for level in range(self.items.levels)
         ]
         return torch.stack(losses).sum(0).masked_fill(wanted == PAD, 0).sum()
 
-    def _code_losses(self, logits: Tensor, items: Tensor, level: int) -> Tensor:
-        """float32 (T,), of the codes of a level of T items, among those that could stand there instead."""
-        trie = self.items.trie
-        children, log_probs = trie.log_probs(logits, trie.nodes(items, level), level)
-        own = trie.nodes(items, level + 1).unsqueeze(1) - children[:, :1]
-        found = log_probs.gather(1, own).squeeze(1)
+    def _code_losses(self, logits: Tensor, path: list[Tensor], level: int) -> Tensor:
+        """float32 (T,), of the codes of a level, among those that could stand there instead.
+
+        Args:
+            logits: float (T, C), of the level's codes.
+            path: int64 (T,) each, the nodes of every depth above T items.
+            level: of the codes.
+        """
+        children, log_probs = self.items.trie.log_probs(logits, path[level], level)
+        found = log_probs.gather(1, path[level + 1].unsqueeze(1) - children[:, :1]).squeeze(1)
         if not self._label_smoothing:
             return -found
         there = log_probs > -torch.inf
