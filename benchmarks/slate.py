@@ -2,10 +2,11 @@
 
     SEQREC_DATA=… python benchmarks/slate.py
 
-Trains recipes/amazon-beauty-slate.yaml with each decoder and with the head `next_item`, chooses the checkpoint on
-validation as the recipe says, and writes benchmarks/results/slate.json: metrics of the single test target; recall and
-NDCG of whole lists of ten against the two events that each user gave up; how far apart the items of a list are; and
-what a list costs. Decodings are compared on the model of the recipe's own decoder.
+Trains recipes/amazon-beauty-slate.yaml with each decoder and with the head `next_item`, each seed in turn (or goes on
+with it), chooses the checkpoint on validation as the recipe says, and writes benchmarks/results/slate.json: metrics of
+the single test target; recall and NDCG of whole lists of ten against the two events that each user gave up; how far
+apart the items of a list are; and what a list costs. Decodings are compared on the first seed of the recipe's own
+decoder.
 """
 
 from __future__ import annotations
@@ -41,37 +42,42 @@ K = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", help="as `seqrec fit` takes them, for all runs")
-    parser.add_argument("--only", choices=list(HEADS), nargs="+", default=list(HEADS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     common = load_recipe(RECIPE, arguments.overrides)
-    heads: dict[str, Any] = {}
-    gru: Run | None = None
-    for name in arguments.only:
-        recipe = load_recipe(RECIPE, [*HEADS[name], *arguments.overrides, f"name=slate-{name}"])
-        run = fit(recipe, runs=arguments.runs)
-        result = evaluate(run.model, run.data)
-        assert result is not None
-        assert run.result is not None
-        heads[name] = {
-            "test": result.to_dict(),
-            "training": {key: run.result[key] for key in ("steps", "epochs", "training_seconds", "best")},
-            "parameters": run.result["parameters"],
-            "hr@1": first_hits(run),
-            "lists": measure(run),
-        }
-        print(name, heads[name]["lists"], flush=True)
-        write(heads, {}, common)
-        if name == "gru":
-            gru = run
-    decodings = {} if gru is None else {kind: measure(gru, decoding) for kind, decoding in DECODINGS.items()}
-    print(decodings, write(heads, decodings, common))
+    heads: dict[str, list[dict[str, Any]]] = {name: [] for name in HEADS}
+    decodings: dict[str, dict[str, Any]] = {}
+    for seed in arguments.seeds:
+        for name, changes in HEADS.items():
+            named = [f"seed={seed}", f"name=slate-{name}-seed{seed}"]
+            run = fit(load_recipe(RECIPE, [*changes, *arguments.overrides, *named]), runs=arguments.runs)
+            heads[name].append({"seed": seed} | of_head(run))
+            print(name, heads[name][-1]["lists"], flush=True)
+            if name == "gru" and not decodings:
+                decodings = {kind: measure(run, decoding) for kind, decoding in DECODINGS.items()}
+            written = write(heads, decodings, common)
+    print(decodings, written)
 
 
-def write(heads: dict[str, Any], decodings: dict[str, Any], recipe: Recipe) -> Path:
+def write(heads: dict[str, list[dict[str, Any]]], decodings: dict[str, dict[str, Any]], recipe: Recipe) -> Path:
     """What is known so far."""
-    settings = recipe.model_dump(mode="json", exclude={"name"})
+    settings = recipe.model_dump(mode="json", exclude={"seed", "name"})
     return write_result("slate", {"k": K, "heads": heads, "decodings": decodings, "settings": settings})
+
+
+def of_head(run: Run) -> dict[str, Any]:
+    """What a trained head finds, as it decodes by itself, and what training took."""
+    result = evaluate(run.model, run.data)
+    assert result is not None
+    assert run.result is not None
+    return {
+        "test": result.to_dict(),
+        "training": {key: run.result[key] for key in ("steps", "epochs", "training_seconds", "best")},
+        "parameters": run.result["parameters"],
+        "hr@1": first_hits(run),
+        "lists": measure(run),
+    }
 
 
 def measure(run: Run, decoding: DecodingSettings | None = None) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import lightning as L
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from peft import PeftModel
 
 from seqrec.errors import RunError, SeqrecError
@@ -21,6 +20,7 @@ from seqrec.recipe.run import Run, write_text
 from seqrec.recipe.schema import Recipe
 from seqrec.recipe.stores import ensure_store
 from seqrec.recipe.tokenize import ensure_ids
+from seqrec.recipe.waiting import acquired
 from seqrec.training import (
     KeepCheckpoints,
     RankWatch,
@@ -33,7 +33,6 @@ from seqrec.training import (
 from seqrec.versions import versions
 
 _WAIT_SECONDS = 120  # a network file system may take as long to notice that a machine is gone, and its lock with it
-logger = logging.getLogger(__name__)
 
 
 def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Run:
@@ -69,28 +68,19 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", fresh: bool = False) -> Ru
     return run
 
 
-@contextmanager
-def _alone(run: Run) -> Iterator[None]:
+def _alone(run: Run) -> AbstractContextManager[object]:
     """Keeps other trainings out of a run folder, also those that a program started which was then killed."""
     file = _beside(run, "lock")
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
+    waiting = f"another process is at {run.folder}; waiting for it up to {_WAIT_SECONDS} s"
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.warning("another process is at %s; waiting for it up to %d s", run.folder, _WAIT_SECONDS)
-        try:
-            lock.acquire(timeout=_WAIT_SECONDS)
-        except Timeout as error:
-            raise RunError(
-                "another process trains this run",
-                where=str(run.folder),
-                do=f"wait for it or stop it, or give this run another `name`; if there is none, remove {file}",
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+        return acquired(str(file), waiting=waiting, seconds=_WAIT_SECONDS)
+    except Timeout as error:
+        raise RunError(
+            "another process trains this run",
+            where=str(run.folder),
+            do=f"wait for it or stop it, or give this run another `name`; if there is none, remove {file}",
+        ) from error
 
 
 @contextmanager

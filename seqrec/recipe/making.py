@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from filelock import FileLock
-
 from seqrec.errors import RunError
 from seqrec.recipe.processes import is_first_process, launched
+from seqrec.recipe.waiting import acquired
 from seqrec.store import is_local, locate
 
 _WAIT_SECONDS = 3600
@@ -52,5 +51,6 @@ def _alone(path: str) -> Iterator[None]:
         yield
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(place.parent / f".{place.name}.lock")):
+    lock = str(place.parent / f".{place.name}.lock")
+    with acquired(lock, waiting=f"another program makes {place}; waiting for it"):
         yield

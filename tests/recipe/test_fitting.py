@@ -66,11 +66,12 @@ def test_what_does_not_go_together_is_refused_before_a_store_is_made(
 
 
 def test_two_trainings_in_one_folder_are_kept_apart(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("seqrec.recipe.fitting._WAIT_SECONDS", 0.1)
     with FileLock(tmp_path / ".tiny.lock"), pytest.raises(RunError, match="another process trains this run"):
         fit(recipe, runs=tmp_path)
+    assert "waiting for it up to" in caplog.text
     assert not (tmp_path / "tiny").exists()
     assert fit(recipe, runs=tmp_path).result is not None
 

@@ -29,7 +29,7 @@ def prepared(recipe_values: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def test_of_programs_that_find_it_missing_one_makes_it(
-    recipe_values: dict[str, Any], prepared: Path, monkeypatch: pytest.MonkeyPatch
+    recipe_values: dict[str, Any], prepared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.rmtree(prepared / "store")
     made: list[float] = []
@@ -44,6 +44,7 @@ def test_of_programs_that_find_it_missing_one_makes_it(
     with ThreadPoolExecutor(4) as pool:  # locks are held against threads as against processes
         stores = list(pool.map(ensure_store, [recipe] * 4))
     assert len(made) == 1
+    assert "another program makes" in caplog.text
     assert {store.manifest.fingerprint for store in stores} == {ensure_store(recipe).manifest.fingerprint}
 
 
