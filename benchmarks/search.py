@@ -20,7 +20,7 @@ import torch
 import yaml
 from harness import rows_of_today, write_result
 
-from seqrec.recipe import Recipe, fit, load_recipe
+from seqrec.recipe import Recipe, fit, load_recipe, training_curve
 
 
 def main() -> None:
@@ -58,17 +58,19 @@ def main() -> None:
 
 
 def train(named: tuple[str, Recipe], runs: Path) -> dict[str, Any]:
-    """The best validation of one setting; what it has trained is thrown away."""
+    """The validations of one setting; what it has trained is thrown away."""
     name, recipe = named
     run = fit(recipe, runs=runs, fresh=True)
     result = run.result
     assert result is not None
+    curve = training_curve(run.folder, "ndcg@10")
     shutil.rmtree(run.folder)
     return {
         "changes": name,
         "epochs": result["epochs"],
         "val ndcg@10": round(result["best"]["val/ndcg@10"], 5),
         "seconds": result["training_seconds"],
+        "validations": [round(point.valid, 4) for point in curve if point.valid is not None],
     }
 
 
