@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 from harness import RECIPES, write_result
+from quality import measure as quality_of
 from scipy.sparse import csr_matrix
 
-from seqrec.evaluation import evaluate, following_metrics, lists_and_what_followed
+from seqrec.evaluation import following_metrics, lists_and_what_followed
 from seqrec.models import BeamSettings, DecodingSettings, GreedySettings, SlateModel, TopPSettings
 from seqrec.recipe import Recipe, Run, fit, load_recipe
 from seqrec.store import SequenceStore
@@ -68,16 +69,7 @@ def write(heads: dict[str, list[dict[str, Any]]], decodings: dict[str, dict[str,
 
 def of_head(run: Run) -> dict[str, Any]:
     """What a trained head finds, as it decodes by itself, and what training took."""
-    result = evaluate(run.model, run.data)
-    assert result is not None
-    assert run.result is not None
-    return {
-        "test": result.to_dict(),
-        "training": {key: run.result[key] for key in ("steps", "epochs", "training_seconds", "best")},
-        "parameters": run.result["parameters"],
-        "hr@1": first_hits(run),
-        "lists": measure(run),
-    }
+    return quality_of(run) | {"hr@1": first_hits(run), "lists": measure(run)}
 
 
 def measure(run: Run, decoding: DecodingSettings | None = None) -> dict[str, Any]:

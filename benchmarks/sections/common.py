@@ -45,7 +45,9 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def number(value: Any) -> str:
-    """Four figures at most, whole numbers whole; a dash for None."""
+    """Four figures at most, whole numbers whole; a dash for None, and a list's one after another."""
+    if isinstance(value, list):
+        return " ".join(map(number, value))
     if value is None:
         return "–"
     if isinstance(value, float):

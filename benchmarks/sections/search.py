@@ -16,11 +16,5 @@ seqrec has no setting for were prototypes.
 
 def body(figures: dict[str, Any]) -> list[str]:
     """A row a setting, best first."""
-    rows = [
-        {
-            name: " ".join(f"{one:.4f}" for one in value) if isinstance(value, list) else value
-            for name, value in row.items()
-        }
-        for row in sorted(figures["rows"], key=lambda row: -row["val ndcg@10"])
-    ]
+    rows = sorted(figures["rows"], key=lambda row: -row["val ndcg@10"])
     return [f"Changes to `recipes/{figures['base']}.yaml`, seed {figures['seed']}:\n", *table(rows)]
